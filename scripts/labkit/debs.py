@@ -6,11 +6,13 @@ own packages and lists stay as they are.
 """
 
 import fcntl
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
+import tarfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +59,19 @@ def unpack(deb, dest):
     dest = Path(dest)
     dest.mkdir(parents=True, exist_ok=True)
     _run(["dpkg-deb", "-x", str(deb), str(dest)])
+
+
+def members(deb):
+    """Yields (TarInfo, content) of a .deb's files and links, without unpacking
+    it; names carry no leading `./`."""
+    plain = _output(["dpkg-deb", "--fsys-tarfile", str(deb)])
+    with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
+        for member in archive:
+            member.name = member.name.removeprefix("./")
+            if member.issym():
+                yield member, b""
+            elif member.isfile():
+                yield member, archive.extractfile(member).read()
 
 
 class _Store:
@@ -198,11 +213,15 @@ def _machine_mirror():
 
 
 def _run(command, cwd=None):
+    return _output(command, cwd).decode(errors="replace")
+
+
+def _output(command, cwd=None):
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(
-            command, cwd=cwd, env=environment, text=True, errors="replace",
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIME_LIMIT,
+            command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL,
+            capture_output=True, timeout=_TIME_LIMIT,
         )
     except FileNotFoundError:
         raise Unavailable(
@@ -216,9 +235,10 @@ def _run(command, cwd=None):
 
 
 def _cause(command, done):
-    lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+    said = (done.stderr + done.stdout).decode(errors="replace")
+    lines = [line for line in said.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("E:", "Err:"))] or lines[-1:]
     text = f"{command[0]} failed ({done.returncode}): " + "; ".join(errors[:3])
-    if "NO_PUBKEY" in done.stderr or not KEYRING.is_file():
+    if "NO_PUBKEY" in said or not KEYRING.is_file():
         text += "; install the package debian-archive-keyring"
     return text

@@ -1,0 +1,242 @@
+"""A container registry on loopback with TLS, holding the lab's images.
+
+Debian's docker-registry runs from its unpacked package. The images are put
+into its storage directly, so that nothing has to be pushed. The certificate
+comes from an authority of the lab's own, which the guest is told to trust.
+"""
+
+import atexit
+import fcntl
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from . import debs, images
+
+NAMES = ("ghcr.io", "registry.lab", "localhost")
+ADDRESSES = ("10.0.2.100", "127.0.0.1")
+
+_READY_LIMIT = 20
+_VALID_DAYS = 800
+_RENEW_BEFORE_S = 30 * 86400
+
+
+class Failed(Exception):
+    """The registry could not be started; the text says why."""
+
+
+def start(cache, material, host="127.0.0.1"):
+    """Starts a registry that serves the lab's images; stop() ends it."""
+    cache = Path(cache)
+    built = images.build(material, cache)
+    authority = _authority(cache)
+    program = _program(cache)
+    home = cache / "registry"
+    home.mkdir(parents=True, exist_ok=True)
+    run = Path(tempfile.mkdtemp(prefix="run-", dir=home))
+    registry = Registry(run, program, authority, host)
+    try:
+        for reference, layout in built.items():
+            registry.publish(reference, layout)
+        registry.launch()
+    except BaseException:
+        registry.stop()
+        raise
+    return registry
+
+
+def ca_cert(cache):
+    """The certificate of the lab's authority (PEM)."""
+    return _authority(Path(cache)) / "ca.crt"
+
+
+class Registry:
+    """A running registry; `port` on loopback, `log` for what it says."""
+
+    def __init__(self, run, program, authority, host):
+        self.host, self.port = host, None
+        self.log = run / "registry.log"
+        self.ca = authority / "ca.crt"
+        self._run, self._program, self._authority = run, program, authority
+        self._process = None
+
+    def publish(self, reference, layout):
+        """Makes an image (OCI layout) available as `repository:tag`."""
+        repository, _, tag = reference.rpartition(":")
+        storage = self._run / "storage" / "docker" / "registry" / "v2"
+        home = storage / "repositories" / repository
+        for blob in (layout / "blobs" / "sha256").iterdir():
+            data = storage / "blobs" / "sha256" / blob.name[:2] / blob.name / "data"
+            if not data.exists():
+                data.parent.mkdir(parents=True, exist_ok=True)
+                _link_or_copy(blob, data)
+            kind = "_manifests/revisions" if _is_manifest(blob) else "_layers"
+            _write_link(home / kind / "sha256" / blob.name, blob.name)
+        top = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
+        digest = top.removeprefix("sha256:")
+        _write_link(home / "_manifests" / "tags" / tag / "current", digest)
+        _write_link(home / "_manifests" / "tags" / tag / "index" / "sha256" / digest, digest)
+        return top
+
+    def launch(self):
+        """Starts the program (again, after stop_serving) and waits until it answers."""
+        self.port = self.port or _free_port(self.host)
+        config = self._run / "config.yml"
+        config.write_text(json.dumps(self._configuration(), indent=1))
+        with open(self.log, "ab") as log:
+            self._process = subprocess.Popen(
+                [str(self._program), "serve", str(config)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"},
+            )
+        atexit.register(self.stop)
+        self._wait_until_ready()
+
+    def stop_serving(self):
+        """Ends the program and keeps port and images: a registry that is down."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+
+    def stop(self):
+        """Ends the registry and removes what it stored."""
+        self.stop_serving()
+        atexit.unregister(self.stop)
+        shutil.rmtree(self._run, ignore_errors=True)
+
+    def _configuration(self):
+        return {
+            "version": "0.1",
+            "log": {"level": "info", "accesslog": {"disabled": False}},
+            "storage": {
+                "filesystem": {"rootdirectory": str(self._run / "storage")},
+                "maintenance": {"uploadpurging": {"enabled": False}},
+            },
+            "http": {
+                "addr": f"{self.host}:{self.port}",
+                "tls": {
+                    "certificate": str(self._authority / "server.crt"),
+                    "key": str(self._authority / "server.key"),
+                },
+            },
+        }
+
+    def _wait_until_ready(self):
+        trust = ssl.create_default_context(cafile=str(self.ca))
+        end = time.monotonic() + _READY_LIMIT
+        while True:
+            if self._process.poll() is not None:
+                raise Failed(f"docker-registry ended at once: {_last_line(self.log)}")
+            try:
+                with urllib.request.urlopen(
+                    f"https://{self.host}:{self.port}/v2/", timeout=5, context=trust
+                ):
+                    return
+            except (urllib.error.URLError, OSError) as error:
+                if time.monotonic() > end:
+                    raise Failed(
+                        f"docker-registry gave no answer within {_READY_LIMIT} s: {error}"
+                    ) from None
+            time.sleep(0.1)
+
+
+def _program(cache):
+    deb = debs.fetch(["docker-registry"], cache)["docker-registry"]
+    home = cache / "registry" / deb.stem
+    if not home.is_dir():
+        partial = Path(tempfile.mkdtemp(prefix="unpack-", dir=_made(cache / "registry")))
+        debs.unpack(deb, partial)
+        try:
+            partial.rename(home)
+        except OSError:  # another process was faster
+            shutil.rmtree(partial)
+    return home / "usr" / "bin" / "docker-registry"
+
+
+def _authority(cache):
+    """Directory with ca.crt, server.crt and server.key, renewed in time."""
+    home = _made(cache / "authority")
+    with open(home / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not _still_valid(home / "server.crt"):
+            _issue(home)
+    return home
+
+
+def _issue(home):
+    names = [f"DNS:{name}" for name in NAMES] + [f"IP:{address}" for address in ADDRESSES]
+    (home / "server.ext").write_text(
+        f"subjectAltName={','.join(names)}\nbasicConstraints=critical,CA:FALSE\n"
+        "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n"
+    )
+    days = ["-days", str(_VALID_DAYS)]
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    _openssl(home, "req", "-x509", *key, *days, "-keyout", "ca.key", "-out", "ca.crt",
+             "-subj", "/CN=lab authority", "-addext", "keyUsage=critical,keyCertSign")
+    _openssl(home, "req", *key, "-keyout", "server.key", "-out", "server.csr",
+             "-subj", "/CN=registry.lab")
+    _openssl(home, "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
+             "-CAcreateserial", *days, "-extfile", "server.ext", "-out", "server.crt")
+
+
+def _still_valid(certificate):
+    if not certificate.is_file():
+        return False
+    check = ["openssl", "x509", "-noout", "-checkend", str(_RENEW_BEFORE_S), "-in", certificate]
+    return subprocess.run(check, capture_output=True).returncode == 0
+
+
+def _openssl(home, *args):
+    done = subprocess.run(["openssl", *args], cwd=home, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Failed(f"openssl {args[0]} failed: {done.stderr.strip().splitlines()[-1]}")
+
+
+def _is_manifest(blob):
+    """Manifests and indexes are short JSON with a schemaVersion; layers and
+    image configurations are not."""
+    if blob.stat().st_size > 1 << 16:
+        return False
+    content = blob.read_bytes()
+    return content.startswith(b"{") and "schemaVersion" in json.loads(content)
+
+
+def _write_link(directory, digest):
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "link").write_text(f"sha256:{digest}")
+
+
+def _link_or_copy(source, dest):
+    try:
+        os.link(source, dest)
+    except OSError:
+        shutil.copyfile(source, dest)
+
+
+def _free_port(host):
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return probe.getsockname()[1]
+
+
+def _last_line(path):
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def _made(path):
+    path.mkdir(parents=True, exist_ok=True)
+    return path
