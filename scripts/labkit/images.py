@@ -28,16 +28,18 @@ _LIB = "usr/lib/x86_64-linux-gnu"
 
 # Package -> patterns of the files that go into the base layer.
 _PROGRAMS = {
-    "libc6": [f"{_LIB}/ld-linux-x86-64.so.2", f"{_LIB}/libc.so.6", f"{_LIB}/libm.so.6"],
+    "libc6": [f"{_LIB}/ld-linux-x86-64.so.2", f"{_LIB}/libc.so.6", f"{_LIB}/libm.so.6",
+              f"{_LIB}/libresolv.so.2"],
     "bash": ["usr/bin/bash"],
     "libtinfo6": [f"{_LIB}/libtinfo.so.6*"],
-    "busybox-static": ["usr/bin/busybox"],
+    # Not busybox-static: its shell puts its own applets (ip, modinfo) first.
+    "busybox": ["usr/bin/busybox"],
     "dumb-init": ["usr/bin/dumb-init"],
     "kmod": ["usr/bin/kmod"],
     "libssl3t64": [f"{_LIB}/libcrypto.so.3"],
     "zlib1g": [f"{_LIB}/libz.so.1*"],
     "libzstd1": [f"{_LIB}/libzstd.so.1*"],
-    "iproute2": ["usr/bin/ip", "usr/bin/ss"],
+    "iproute2": ["usr/bin/ip"],
     "libbpf1": [f"{_LIB}/libbpf.so.1*"],
     "libelf1t64": [f"{_LIB}/libelf*.so*"],
     "libmnl0": [f"{_LIB}/libmnl.so.0*"],
@@ -46,8 +48,7 @@ _PROGRAMS = {
     "libpcre2-8-0": [f"{_LIB}/libpcre2-8.so.0*"],
     "iptables": [
         "usr/sbin/xtables-*-multi", "usr/sbin/ip*tables-legacy*", "usr/sbin/ip*tables-nft*",
-        f"{_LIB}/xtables/libxt_[a-z]*.so", f"{_LIB}/xtables/lib*_MASQUERADE.so",
-        f"{_LIB}/xtables/lib*_REJECT.so", f"{_LIB}/xtables/libxt_TCPMSS.so",
+        f"{_LIB}/xtables/libxt_*.so", f"{_LIB}/xtables/libip*t_*.so",
     ],
     "libip4tc2": [f"{_LIB}/libip4tc.so.2*"],
     "libip6tc2": [f"{_LIB}/libip6tc.so.2*"],

@@ -7,7 +7,8 @@ readonly SINGLE_QUOTE="'"
 
 # One line of the debug log, as wg-easy writes it: time, namespace, text.
 log() {
-  printf '%s %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%S.000Z)" "$1" "$2" >&2
+  local TZ=UTC0 fraction=${EPOCHREALTIME#*.}
+  printf '%(%Y-%m-%dT%H:%M:%S)T.%sZ %s %s\n' -1 "${fraction:0:3}" "$1" "$2" >&2
 }
 
 # Runs SQL from standard input: no value ever stands in a process list.
