@@ -202,14 +202,19 @@ def _sources(suite):
 
 def _machine_mirror():
     """The Debian mirror this machine uses already, else the public one."""
-    pattern = re.compile(r"^(?:URIs:|deb)\s.*?(https?://\S+/debian/?)(?:\s|$)", re.MULTILINE)
     places = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     for place in places:
         if place.is_file() and place.suffix in (".list", ".sources"):
-            match = pattern.search(place.read_text(errors="replace"))
-            if match:
-                return match.group(1).rstrip("/")
+            mirror = _mirror_in(place.read_text(errors="replace"))
+            if mirror:
+                return mirror
     return DEFAULT_MIRROR
+
+
+def _mirror_in(sources):
+    pattern = r"^(?:URIs:|deb)\s.*?(https?://\S+/debian/?)(?:\s|$)"
+    match = re.search(pattern, sources, re.MULTILINE)
+    return match.group(1).rstrip("/") if match else None
 
 
 def _run(command, cwd=None):

@@ -72,9 +72,9 @@ def download(url, dest, sha256, limit=_CONNECT_LIMIT):
                 digest.update(block)
                 if out.tell() > _LARGEST:
                     raise Unavailable(f"{url} is larger than {_LARGEST >> 20} MiB; not taken")
-    except (urllib.error.URLError, OSError) as error:
+    except OSError as error:  # HTTP and TLS errors are OSErrors too
         partial.unlink(missing_ok=True)
-        raise Unavailable(f"cannot fetch {url}: {getattr(error, 'reason', error)}") from None
+        raise Unavailable(f"cannot fetch {url}: {_cause(error)}") from None
     except Unavailable:
         partial.unlink(missing_ok=True)
         raise
@@ -87,6 +87,12 @@ def download(url, dest, sha256, limit=_CONNECT_LIMIT):
 def sha256_of(path):
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _cause(error):
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code} {error.reason}"
+    return getattr(error, "reason", error)
 
 
 def _folder():
