@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ ALPINE_URL = "https://dl-cdn.alpinelinux.org/alpine/v3.20/releases/x86_64"
 _KERNELS = "kernels.tar.xz"
 _HEADERS = "headers-6.12.50-0-lts.tar.xz"
 _CONNECT_LIMIT = 20
+_TOTAL_LIMIT = 600
 _LARGEST = 64 << 20
 
 
@@ -65,6 +67,7 @@ def download(url, dest, sha256, limit=_CONNECT_LIMIT):
     """Fetches one file and gives it its name only once its checksum is right."""
     partial = dest.with_name(dest.name + ".part")
     digest = hashlib.sha256()
+    end = time.monotonic() + _TOTAL_LIMIT
     try:
         with urllib.request.urlopen(url, timeout=limit) as answer, open(partial, "wb") as out:
             while block := answer.read(1 << 16):
@@ -72,6 +75,8 @@ def download(url, dest, sha256, limit=_CONNECT_LIMIT):
                 digest.update(block)
                 if out.tell() > _LARGEST:
                     raise Unavailable(f"{url} is larger than {_LARGEST >> 20} MiB; not taken")
+                if time.monotonic() > end:
+                    raise Unavailable(f"{url} did not come within {_TOTAL_LIMIT} s; given up")
     except OSError as error:  # HTTP and TLS errors are OSErrors too
         partial.unlink(missing_ok=True)
         raise Unavailable(f"cannot fetch {url}: {_cause(error)}") from None

@@ -133,6 +133,21 @@ class FromSources(Case):
             with self.assertRaisesRegex(material.Unavailable, "timed out"):
                 material.download(url, self.home / "file", "0" * 64, limit=0.3)
 
+    def test_a_file_that_takes_too_long_is_given_up(self):
+        self.patch(material, "_TOTAL_LIMIT", -1)
+        with served(self.site) as url:
+            self.environment(AWG_LAB_ALPINE_URL=url)
+            with self.assertRaisesRegex(material.Unavailable, "given up"):
+                material.find(self.cache)
+        self.assertEqual(list((self.cache / "material").glob("alpine*")), [])
+
+    def test_a_file_without_end_is_not_taken(self):
+        self.patch(material, "_LARGEST", 1 << 16)
+        with served(self.site) as url:
+            self.environment(AWG_LAB_ALPINE_URL=url)
+            with self.assertRaisesRegex(material.Unavailable, "larger than"):
+                material.find(self.cache)
+
     def test_a_failed_build_of_the_kernels_is_the_reason(self):
         self.build.side_effect = debs.Unavailable("apt-get gave no answer")
         with served(self.site) as url:
