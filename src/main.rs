@@ -1,1 +1,138 @@
-fn main() {}
+//! One command that turns a fresh Alpine VPS into a working AmneziaWG server.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use awg_install::cli::{self, Cli, Command, RenderWhat};
+use awg_install::error::{Error, Kind, Result};
+use awg_install::facts::Reach;
+use awg_install::host::{self, Host};
+use awg_install::report::{self, Report};
+use awg_install::run::{self, Wish};
+use awg_install::{choice, config, kernel, module, owned, plan, receipt, setup, status, undo};
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => {
+            if exit.code == 0 {
+                // A closed pipe (`| head`) is no error.
+                let _ = std::io::stdout().write_all(exit.text.as_bytes());
+            } else {
+                eprint!("{}", exit.text);
+            }
+            return ExitCode::from(exit.code);
+        }
+    };
+    let env: std::collections::BTreeMap<String, String> =
+        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    let off = host::Log::off();
+    let early = Report::new(&cli.globals, &off, &env);
+    let mut host = match Host::new(cli.globals.root.as_deref(), env) {
+        Ok(host) => host,
+        Err(error) => {
+            early.error(&error);
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    if matches!(cli.command, Command::Wizard | Command::Install(_) | Command::Resume | Command::Rollback(_))
+        && host.require_root().is_ok()
+    {
+        run::open_log(&mut host, cli.globals.log_file.as_deref());
+    }
+    let report = Report::new(&cli.globals, &host.log, host.env_all());
+    let code = dispatch(&cli, &host, &report).unwrap_or_else(|error| {
+        report.error(&error);
+        error.exit_code()
+    });
+    ExitCode::from(code)
+}
+
+fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
+    let globals = &cli.globals;
+    match &cli.command {
+        Command::Wizard | Command::Install(_) => {
+            host.require_root()?;
+            let config = setup::configuration(host, cli)?;
+            let confirm = !(globals.unattended || globals.yes);
+            if confirm && !console::user_attended() {
+                return Err(Error::new(Kind::Usage, "there is no terminal to ask on")
+                    .remedy("use --unattended (or --yes) to go ahead without a question"));
+            }
+            run::install(host, &config, report, Wish { reboot: !globals.no_reboot, confirm })
+        }
+        Command::Plan(args) => {
+            let config = setup::configuration(host, cli)?;
+            let receipt = receipt::Receipt::load(host)?;
+            let (facts, _) = run::look(host, &config, Reach::Local)?;
+            let plan = plan::plan(&config, &facts, receipt.as_ref())?;
+            if report.is_json() {
+                println!("{}", serde_json::to_string_pretty(&plan).expect("plain data"));
+            } else {
+                println!("{}", report::plan_text(&plan, &facts));
+            }
+            Ok(if args.detailed_exitcode && !plan.steps.is_empty() { 10 } else { 0 })
+        }
+        Command::Resume => {
+            host.require_root()?;
+            let config = setup::configuration(host, cli)?;
+            run::resume(host, &config, report, Wish { reboot: !globals.no_reboot, confirm: false })
+        }
+        Command::Status(args) => {
+            host.require_root()?;
+            if args.wait {
+                status::wait(host)?;
+            }
+            let config = setup::configuration(host, cli)?;
+            status::status(host, &config, report, args.detailed_exitcode, args.wait)
+        }
+        Command::Rollback(args) => {
+            host.require_root()?;
+            undo::rollback(host, report, args.purge_data)
+        }
+        Command::Render(what) => render(cli, host, *what),
+        Command::ModuleInspect(file) => inspect(host, report, file),
+        Command::Completions(shell) => print(&cli::completions(*shell)),
+        Command::Man => print(&cli::man().map_err(|e| Error::step("the man page cannot be made").cause(e))?),
+    }
+}
+
+fn render(cli: &Cli, host: &Host, what: RenderWhat) -> Result<u8> {
+    let text = match what {
+        RenderWhat::Example => config::render_example(),
+        RenderWhat::Schema => format!("{:#}\n", config::schema()),
+        RenderWhat::Config => config::render_effective(&setup::loaded(host, cli)?),
+        RenderWhat::Compose | RenderWhat::Service => {
+            let config = setup::configuration(host, cli)?;
+            let (facts, _) = run::look(host, &config, Reach::Local)?;
+            let choice = choice::choose(&config, &facts, None)?;
+            let file = if what == RenderWhat::Compose { owned::Owned::Compose } else { owned::Owned::ResumeService };
+            file.render(&plan::inputs(&config, &facts, choice.rung)?)?
+        }
+    };
+    print(text.as_bytes())
+}
+
+fn inspect(host: &Host, report: &Report, file: &std::path::Path) -> Result<u8> {
+    let bytes = host.read_named(Kind::Artifact, "the module", file, module::Limits::default().file)?;
+    let inspection = module::inspect(&bytes, &module::Limits::default())?;
+    let release = inspection.vermagic.release.clone();
+    // Held against that kernel where it is installed here.
+    let installed = host.exists(format!("/lib/modules/{release}/modules.dep"));
+    let arch = inspection.machine.to_string();
+    let target = installed.then(|| kernel::target(host, &inspection, &release, &arch));
+    let findings = target.as_ref().map(|t| module::check(&inspection, t));
+    let refusal = target.as_ref().zip(findings.as_ref()).and_then(|(t, f)| module::refusal(&inspection, t, f));
+    let shown = module::Report::new(inspection, target.as_ref().zip(findings));
+    if report.is_json() {
+        println!("{}", serde_json::to_string_pretty(&shown).expect("plain data"));
+    } else {
+        println!("{}", module::text(&shown).trim_end());
+    }
+    Ok(refusal.map_or(0, |e| e.exit_code()))
+}
+
+fn print(bytes: &[u8]) -> Result<u8> {
+    let _ = std::io::stdout().write_all(bytes);
+    Ok(0)
+}

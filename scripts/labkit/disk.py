@@ -1,0 +1,160 @@
+"""The base disk: a fresh Alpine VPS as a provider hands it over.
+
+Packages are installed by the real apk into a tree, the tree becomes an ext4
+partition without any mount, and a first boot with the kernel given directly
+lets the guest write its own boot loader.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+import struct
+import subprocess
+from pathlib import Path
+
+from . import packages
+from .channel import Silent
+from .machine import Machine
+
+GUEST = Path(__file__).parent / "guest"
+MIRROR = "http://dl-cdn.alpinelinux.org/alpine"
+KERNEL = "6.12.50-0-virt"
+_PARTITION_START = 1 << 20
+
+_WORLD = ["alpine-base", "linux-virt", "mkinitfs", "syslinux"]
+_RUNLEVELS = {
+    "sysinit": ["devfs", "dmesg", "sysfs", "cgroups"],
+    "boot": ["bootmisc", "hostname", "hwclock", "modules", "networking", "sysctl", "syslog"],
+    "default": ["local"],
+    "shutdown": ["killprocs", "mount-ro"],
+}
+
+
+def base(cache, repository, alpine="3.22.1", size="2G", authority=None):
+    """The qcow2 image of a fresh machine, built once per set of inputs."""
+    digest = _digest(repository, alpine, size, authority)
+    image = Path(cache) / "disks" / f"base-{digest}.qcow2"
+    if image.is_file():
+        return image
+    image.parent.mkdir(parents=True, exist_ok=True)
+    scratch = image.with_suffix(".build")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    tree = scratch / "root"
+    _install(tree, repository)
+    _configure(tree, repository, alpine, authority)
+    raw = scratch / "disk.raw"
+    _make_disk(tree, raw, size)
+    built = scratch / "disk.qcow2"
+    _run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, built)
+    _install_boot_loader(scratch, built, tree)
+    built.rename(image)
+    shutil.rmtree(scratch)
+    return image
+
+
+def overlay(base_image, path):
+    """A disk that starts as `base_image` and keeps its changes to itself."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    _run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base_image, path)
+    return path
+
+
+def _digest(repository, alpine, size, authority):
+    digest = hashlib.sha256(f"{repository.store} {alpine} {size}".encode())
+    files = [Path(__file__), *sorted(path for path in (GUEST / "base").rglob("*") if path.is_file())]
+    for path in [*files, *([authority] if authority else [])]:
+        digest.update(f"{path.name} {path.stat().st_mode:o}".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _install(tree, repository):
+    tree.mkdir()
+    _run("tar", "-xzf", repository.material.minirootfs, "-C", tree, "--numeric-owner")
+    shutil.copy(repository.key.public, tree / "etc/apk/keys" / repository.key.guest_name)
+    # Scripts of packages run inside the tree and expect the usual devices.
+    for name, minor in (("null", 3), ("zero", 5), ("urandom", 9)):
+        os.mknod(tree / "dev" / name, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
+    offered = repository.offer([KERNEL])
+    (tree / "etc/apk/repositories").write_text(f"{offered}/main\n")
+    output = repository.apk(tree, "add", "--no-progress", *_WORLD)
+    (tree.parent / "apk.log").write_text(output)
+    for name in ("null", "zero", "urandom"):
+        (tree / "dev" / name).unlink()
+    if not (tree / "boot/initramfs-virt").is_file():
+        raise RuntimeError(f"the base tree has no initramfs; apk said:\n{output}")
+    for leftover in ("boot/extlinux.conf", "boot/extlinux.conf.new"):
+        (tree / leftover).unlink(missing_ok=True)
+    shutil.rmtree(tree / "var/cache/apk", ignore_errors=True)
+    (tree / "var/cache/apk").mkdir(parents=True)
+
+
+def _configure(tree, repository, alpine, authority):
+    packages.copy_guest("base", tree)
+    branch = alpine.rsplit(".", 1)[0]
+    (tree / "etc/alpine-release").write_text(f"{alpine}\n")
+    (tree / "etc/os-release").write_text(
+        'NAME="Alpine Linux"\nID=alpine\n'
+        f'VERSION_ID={alpine}\nPRETTY_NAME="Alpine Linux v{branch}"\n'
+        'HOME_URL="https://alpinelinux.org/"\n'
+        'BUG_REPORT_URL="https://gitlab.alpinelinux.org/alpine/aports/-/issues"\n')
+    (tree / "etc/apk/repositories").write_text(
+        f"{MIRROR}/v{branch}/main\n#{MIRROR}/v{branch}/community\n")
+    for level, services in _RUNLEVELS.items():
+        for service in services:
+            (tree / "etc/runlevels" / level / service).symlink_to(f"/etc/init.d/{service}")
+    shadow = tree / "etc/shadow"
+    shadow.write_text(shadow.read_text().replace("root:*:", "root::", 1))
+    if authority:
+        certificate = Path(authority).read_text()
+        packages.write(tree / "usr/local/share/ca-certificates/lab.crt", certificate)
+        with open(tree / "etc/ssl/certs/ca-certificates.crt", "a") as bundle:
+            bundle.write(certificate)
+
+
+def _make_disk(tree, raw, size):
+    bytes_total = _bytes(size)
+    with open(raw, "wb") as disk:
+        disk.truncate(bytes_total)
+    blocks = (bytes_total - _PARTITION_START) // 4096
+    _run("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^64bit,^metadata_csum,^orphan_file",
+         "-m", "1", "-L", "root", "-E", f"offset={_PARTITION_START},root_owner=0:0",
+         "-d", tree, raw, str(blocks))
+    code = (tree / "usr/share/syslinux/mbr.bin").read_bytes()
+    sectors = blocks * 8
+    entry = struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", 0x83, b"\xfe\xff\xff",
+                        _PARTITION_START // 512, sectors)
+    with open(raw, "r+b") as disk:
+        disk.write(code[:440].ljust(440, b"\0"))
+        disk.seek(440)
+        disk.write(struct.pack("<IH", 0x1AB1AB01, 0) + entry + bytes(48) + b"\x55\xaa")
+
+
+def _install_boot_loader(scratch, image, tree):
+    machine = Machine(scratch / "first-boot", image)
+    machine.start(kernel=tree / "boot/vmlinuz-virt",
+                  append="root=/dev/vda1 rw rootfstype=ext4 console=ttyS0 quiet")
+    try:
+        machine.wait_up(120)
+        result = machine.run(
+            "extlinux --install /boot && update-extlinux && cat /boot/extlinux.conf && "
+            "rm -f /boot/extlinux.conf.old && : > /var/log/messages && rm -f /root/.ash_history", 60)
+        if result.code != 0:
+            raise Silent(f"the boot loader could not be written: {result.out}{result.err}")
+        machine.shut_down()
+    finally:
+        machine.cut_power()
+
+
+def _bytes(size):
+    units = {"M": 1 << 20, "G": 1 << 30}
+    return int(size[:-1]) * units[size[-1]]
+
+
+def _run(*command):
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{command[0]} failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout

@@ -1,0 +1,216 @@
+//! The only loop that acts: record ahead, act, verify, record done.
+
+use std::time::Instant;
+
+use xshell::cmd;
+
+use crate::change;
+use crate::config::Config;
+use crate::error::Result;
+use crate::facts::{Facts, apk, engine};
+use crate::host::{Host, Limits};
+use crate::owned::{Owned, SELF};
+use crate::plan::{self, Plan};
+use crate::receipt::{Outcome, Reboot, Receipt};
+use crate::report::Report;
+use crate::step::{RESUME, Step};
+use crate::{bootloader, container, kernel};
+
+/// Everything a run carries with it.
+pub struct Run<'a> {
+    pub host: &'a Host,
+    pub config: &'a Config,
+    pub facts: &'a Facts,
+    pub report: &'a Report<'a>,
+    /// The bytes of the module that was inspected; what is written is what was checked.
+    pub module: Option<&'a [u8]>,
+    pub reboot_allowed: bool,
+}
+
+/// How far an apply got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Done,
+    /// A reboot is under way; the resume service goes on.
+    Rebooting,
+    /// The operator restarts the host.
+    RebootNeeded,
+}
+
+/// A step that failed.
+pub struct Failed {
+    pub step: Step,
+    pub error: crate::error::Error,
+}
+
+/// Carries out a plan. On failure the receipt says where.
+pub fn apply(run: &Run, plan: &Plan, receipt: &mut Receipt) -> std::result::Result<End, Box<Failed>> {
+    let total = plan.steps.len();
+    let mut started = false;
+    for (index, planned) in plan.steps.iter().enumerate() {
+        let step = &planned.step;
+        let began = Instant::now();
+        run.report.step(index + 1, total, step);
+        let outcome = match step {
+            Step::Reboot { release } => return end_in_reboot(run, receipt, release).map_err(|e| failed(step, e)),
+            _ => one(run, plan, receipt, step, started),
+        };
+        outcome.map_err(|e| failed(step, e))?;
+        started |= matches!(step, Step::Ready { .. });
+        run.report.step_done(step, began.elapsed());
+    }
+    Ok(End::Done)
+}
+
+fn failed(step: &Step, error: crate::error::Error) -> Box<Failed> {
+    Box::new(Failed { step: step.clone(), error })
+}
+
+fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool) -> Result<()> {
+    let host = run.host;
+    let id = step.id();
+    let directory = run.config.container.directory.to_string();
+    let prior = change::before(host, step, &directory, receipt)?;
+    receipt.begin(&id, prior);
+    receipt.save(host)?;
+    act(run, plan, step, started)?;
+    receipt.finish(&id);
+    receipt.save(host)
+}
+
+fn act(run: &Run, plan: &Plan, step: &Step, started: bool) -> Result<()> {
+    let (host, facts) = (run.host, run.facts);
+    let sh = host.shell();
+    match step {
+        Step::Write { file, path } => write(run, plan, *file, path, started),
+        Step::InstallSelf => {
+            let bytes = std::fs::read("/proc/self/exe")
+                .map_err(|e| crate::error::Error::step("this program cannot read itself").cause(e))?;
+            host.make_dirs("/usr/local/sbin", 0o755)?;
+            host.write(SELF, &bytes, 0o755)
+        }
+        Step::Repository { url } => add_repository(host, url),
+        Step::Packages { add, .. } => kernel::add_packages(host, add),
+        Step::Kernel { release, flavour, add } => kernel::install(host, release, flavour, add),
+        Step::Module { release, .. } => kernel::install_module(host, release, run.module, &facts.arch),
+        Step::Enable { service, runlevel } => host
+            .run(cmd!(sh, "rc-update add {service} {runlevel}"), Limits::seconds(60), "enabling the service")
+            .map(drop),
+        Step::Start { service } => {
+            host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service")?;
+            if service == "docker" { container::wait_for_engine(host) } else { Ok(()) }
+        }
+        Step::Pull { image } => container::pull(host, image, plan.choice.rung, &facts.arch),
+        Step::Arm { flavour, release } => {
+            // What is armed is what was verified, however long ago it was installed.
+            kernel::verify(host, release, flavour)?;
+            bootloader::arm(host, flavour)
+        }
+        Step::Reboot { .. } => Ok(()),
+        Step::Default { flavour, .. } => bootloader::make_default(host, flavour),
+        Step::Load { modules } => load(host, modules),
+        Step::Sysctl { values } => {
+            for (name, value) in values {
+                host.run(cmd!(sh, "sysctl -w {name}={value}"), Limits::seconds(10), "setting a sysctl")?;
+            }
+            Ok(())
+        }
+        Step::Compose => container::up(host, run.config),
+        Step::Ready { interface } => {
+            let seen = container::prove(host, run.config, interface)?;
+            run.report.proof(interface, run.config.server.port, seen.web);
+            Ok(())
+        }
+        Step::Finish => change::remove_resume_service(host),
+    }
+}
+
+/// Renders with what is known now: an image that was pulled meanwhile is pinned by its digest.
+fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Result<()> {
+    let host = run.host;
+    let mut facts = run.facts.clone();
+    facts.database |= started;
+    facts.engine.image = facts
+        .engine
+        .image
+        .or_else(|| host.which("docker").and_then(|_| engine::image(host, &run.config.container.image.to_string())));
+    let inputs = plan::inputs(run.config, &facts, plan.choice.rung)?;
+    let text = file.render(&inputs)?;
+    if let Some(dir) = std::path::Path::new(path).parent() {
+        host.make_dirs(dir, 0o755)?;
+    }
+    host.write(path, text.as_bytes(), file.mode())
+}
+
+fn add_repository(host: &Host, url: &str) -> Result<()> {
+    let mut text = host.read_text(apk::REPOSITORIES).unwrap_or_default();
+    if !apk::parse_repositories(&text).iter().any(|r| r == url) {
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&format!("{url}\n"));
+        let mode = host.owner(apk::REPOSITORIES).map_or(0o644, |o| o.mode);
+        host.write(apk::REPOSITORIES, text.as_bytes(), mode)?;
+    }
+    let sh = host.shell();
+    host.run(cmd!(sh, "apk --wait 60 update"), Limits::seconds(300), "reading the repositories").map(drop)
+}
+
+fn load(host: &Host, modules: &[String]) -> Result<()> {
+    let sh = host.shell();
+    for module in modules {
+        let out = host.ask(cmd!(sh, "modprobe {module}"), Limits::seconds(60));
+        if !out.ok() {
+            let log = host.ask(cmd!(sh, "dmesg"), Limits::seconds(10));
+            let said: Vec<&str> = log.stdout.lines().filter(|l| l.contains(module.as_str())).collect();
+            let mut error = out.error(format!("the module {module} cannot be loaded"));
+            if let Some(line) = said.last() {
+                error.cause = Some(format!("{}\nkernel: {line}", error.cause.unwrap_or_default()));
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Everything is durable before the restart is asked for.
+fn end_in_reboot(run: &Run, receipt: &mut Receipt, release: &str) -> Result<End> {
+    let host = run.host;
+    let attempt = match &receipt.reboot {
+        Some(r) if r.expected_release == release && r.boot_id == host.boot_id() => r.attempt + 1,
+        _ => 1,
+    };
+    receipt.reboot = Some(Reboot { boot_id: host.boot_id(), expected_release: release.into(), attempt });
+    let end = if run.reboot_allowed { End::Rebooting } else { End::RebootNeeded };
+    (receipt.outcome, receipt.exit_code, receipt.summary) = match end {
+        End::RebootNeeded => {
+            (Outcome::RebootNeeded, Some(7), format!("reboot needed: {release} is armed for the next boot"))
+        }
+        _ => {
+            (Outcome::RebootScheduled, Some(0), format!("reboot into {release} scheduled; the rest follows by itself"))
+        }
+    };
+    receipt.save(host)?;
+    host.sync();
+    if end == End::Rebooting {
+        restart(host)?;
+    }
+    Ok(end)
+}
+
+/// A short delay lets the caller, an SSH session or cloud-init, read the outcome.
+pub fn restart(host: &Host) -> Result<()> {
+    let sh = host.shell();
+    host.detach(cmd!(sh, "reboot -d 3"))
+}
+
+/// Steps whose failure rules the kernel rung out rather than the whole installation.
+pub fn belongs_to_kernel(step: &Step) -> bool {
+    match step {
+        Step::Kernel { .. } | Step::Module { .. } | Step::Arm { .. } | Step::Default { .. } => true,
+        Step::Load { modules } => modules.iter().any(|m| m == "amneziawg"),
+        Step::Ready { interface } => interface == "amneziawg",
+        Step::Enable { service, .. } => service == RESUME,
+        _ => false,
+    }
+}

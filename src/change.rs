@@ -1,0 +1,258 @@
+//! Primitive changes: what has to be remembered before a step acts, and how each is taken back.
+
+use xshell::cmd;
+
+use crate::error::{Error, Result};
+use crate::facts::boot::UPDATE_EXTLINUX_CONF;
+use crate::facts::{apk, engine, kernel::EXTRA};
+use crate::host::{Host, Limits};
+use crate::owned::{SELF, SERVICE, TRIAL_ENTRY};
+use crate::receipt::{COPIES, Change, Receipt, Was};
+use crate::step::{RESUME, Step};
+
+/// What `step` would change, and what is there now. Copies of files it would replace are made here,
+/// before anything is recorded or done.
+pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    let file = |changes: &mut Vec<Change>, path: &str| -> Result<()> {
+        changes.extend(missing_directories(host, path));
+        let number = receipt.copies() + changes.len();
+        changes.push(Change::File { path: path.into(), was: keep(host, path, number)? });
+        Ok(())
+    };
+    match step {
+        Step::Write { path, .. } => file(&mut changes, path)?,
+        Step::InstallSelf => file(&mut changes, SELF)?,
+        Step::Repository { .. } => file(&mut changes, apk::REPOSITORIES)?,
+        Step::Packages { add, .. } => {
+            if !host.exists("/var/lib/docker") {
+                changes.push(Change::Data { path: "/var/lib/docker".into() });
+            }
+            changes.extend(world(host, add));
+        }
+        Step::Kernel { add, .. } => {
+            changes.push(Change::Loader);
+            changes.extend(world(host, add));
+        }
+        Step::Module { release, .. } => {
+            changes.push(Change::Depmod { release: release.clone() });
+            file(&mut changes, &format!("/lib/modules/{release}/{EXTRA}"))?;
+        }
+        Step::Enable { service, runlevel } => {
+            changes.push(Change::Runlevel { service: service.clone(), runlevel: runlevel.clone() });
+        }
+        Step::Start { service } => {
+            if !host.exists(format!("/run/openrc/started/{service}")) {
+                changes.push(Change::Started { service: service.clone() });
+            }
+        }
+        Step::Pull { image } => changes.push(Change::Image { reference: image.clone() }),
+        Step::Arm { .. } => {
+            changes.push(Change::Loader);
+            changes.push(Change::Armed);
+            file(&mut changes, TRIAL_ENTRY)?;
+        }
+        Step::Default { .. } => {
+            changes.push(Change::Loader);
+            file(&mut changes, UPDATE_EXTLINUX_CONF)?;
+        }
+        Step::Load { modules } => {
+            let loaded = crate::facts::kernel::modules(host).loaded;
+            changes
+                .extend(modules.iter().filter(|m| !loaded.contains(*m)).map(|m| Change::Loaded { module: m.clone() }));
+        }
+        Step::Sysctl { values } => {
+            for (name, _) in values {
+                if let Some(was) = host.read_trimmed(sysctl_path(name)) {
+                    changes.push(Change::Sysctl { name: name.clone(), was });
+                }
+            }
+        }
+        Step::Compose => {
+            if !host.exists(format!("{directory}/data")) {
+                changes.push(Change::Data { path: format!("{directory}/data") });
+            }
+            changes.push(Change::Project { directory: directory.into() });
+        }
+        Step::Ready { .. } | Step::Reboot { .. } | Step::Finish => {}
+    }
+    Ok(changes)
+}
+
+/// Takes one change back. Doing it twice does no harm.
+pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
+    let sh = host.shell();
+    match change {
+        Change::File { path, was } => match was {
+            Was::Absent => host.remove_file(path),
+            Was::Same => Ok(()),
+            Was::Different { copy, owner } => match host.read(copy) {
+                Some(bytes) => host.restore(path, &bytes, *owner),
+                None => Err(Error::step(format!("{copy}: the copy of {path} is gone"))
+                    .remedy(format!("restore {path} by hand"))),
+            },
+        },
+        Change::Directory { path } => {
+            // What somebody else put there stays.
+            host.remove_empty_dir(path);
+            Ok(())
+        }
+        Change::World { package, was } => undo_world(host, package, was.as_deref()),
+        Change::Runlevel { service, runlevel } => {
+            if host.exists(format!("/etc/runlevels/{runlevel}/{service}")) {
+                host.run(
+                    cmd!(sh, "rc-update del {service} {runlevel}"),
+                    Limits::seconds(60),
+                    "taking the service out of the runlevel",
+                )?;
+            }
+            Ok(())
+        }
+        Change::Started { service } => {
+            // The resume service is this program itself.
+            if service != RESUME && host.exists(format!("/etc/init.d/{service}")) {
+                host.run(
+                    cmd!(sh, "rc-service --ifstarted {service} stop"),
+                    Limits::seconds(120),
+                    "stopping the service",
+                )?;
+            }
+            Ok(())
+        }
+        Change::Loaded { module } => {
+            // A module that something else uses by now stays loaded: that is not an error.
+            host.ask(cmd!(sh, "modprobe -r {module}"), Limits::seconds(60));
+            Ok(())
+        }
+        Change::Sysctl { name, was } => {
+            host.ask(cmd!(sh, "sysctl -w {name}={was}"), Limits::seconds(10));
+            Ok(())
+        }
+        Change::Image { reference } => {
+            if host.which("docker").is_some() {
+                host.ask(cmd!(sh, "docker image rm {reference}"), Limits::seconds(120));
+            }
+            Ok(())
+        }
+        Change::Project { directory } => undo_project(host, directory),
+        Change::Depmod { release } => {
+            if host.exists(format!("/lib/modules/{release}/modules.dep")) {
+                host.run(cmd!(sh, "depmod {release}"), Limits::seconds(120), "indexing the modules")?;
+            }
+            Ok(())
+        }
+        Change::Loader => crate::bootloader::regenerate(host),
+        Change::Armed => {
+            if host.which("extlinux").is_some() {
+                host.ask(cmd!(sh, "extlinux --clear-once /boot"), Limits::seconds(60));
+            }
+            Ok(())
+        }
+        Change::Data { path } => {
+            if purge_data {
+                host.remove_tree(path)
+            } else {
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Takes the resume service away; it may be the one that runs this.
+pub fn remove_resume_service(host: &Host) -> Result<()> {
+    let sh = host.shell();
+    if host.exists(format!("/etc/runlevels/default/{RESUME}")) {
+        host.run(cmd!(sh, "rc-update del {RESUME} default"), Limits::seconds(60), "removing the resume service")?;
+    }
+    host.remove_file(format!("/run/openrc/started/{RESUME}"))?;
+    host.remove_file(SERVICE)
+}
+
+pub fn sysctl_path(name: &str) -> String {
+    format!("/proc/sys/{}", name.replace('.', "/"))
+}
+
+/// The name of a package in `name`, `name=version`, `name~version`, `name><hash`, `!name`.
+pub fn package_name(constraint: &str) -> &str {
+    let constraint = constraint.trim_start_matches('!');
+    constraint.split(['=', '~', '<', '>', '@']).next().unwrap_or(constraint)
+}
+
+fn world(host: &Host, add: &[String]) -> Vec<Change> {
+    let world = host.read_text(apk::WORLD).unwrap_or_default();
+    add.iter()
+        .map(|constraint| {
+            let package = package_name(constraint).to_string();
+            let was = world.split_whitespace().find(|w| package_name(w) == package).map(String::from);
+            Change::World { package, was }
+        })
+        .collect()
+}
+
+fn undo_world(host: &Host, package: &str, was: Option<&str>) -> Result<()> {
+    let sh = host.shell();
+    let world = host.read_text(apk::WORLD).unwrap_or_default();
+    let now = world.split_whitespace().find(|w| package_name(w) == package);
+    if now == was {
+        return Ok(());
+    }
+    let (cmd, doing) = match was {
+        None => (cmd!(sh, "apk --wait 60 del {package}"), "removing the package"),
+        Some(constraint) => (cmd!(sh, "apk --wait 60 add {constraint}"), "restoring the package"),
+    };
+    host.run(cmd, Limits::seconds(900), doing).map(drop)
+}
+
+fn undo_project(host: &Host, directory: &str) -> Result<()> {
+    let file = format!("{directory}/compose.yaml");
+    if !host.exists(&file) || host.which("docker").is_none() {
+        return Ok(());
+    }
+    let compose = engine::compose(host);
+    if compose.is_empty() {
+        return Ok(());
+    }
+    let cmd = crate::container::compose_command(host, &compose, directory).arg("down");
+    host.run(cmd, Limits::seconds(180), "taking the container down").map(drop)
+}
+
+/// Remembers a file before it is replaced.
+fn keep(host: &Host, path: &str, number: usize) -> Result<Was> {
+    let (Some(bytes), Some(owner)) = (host.read(path), host.owner(path)) else { return Ok(Was::Absent) };
+    host.make_dirs(COPIES, 0o700)?;
+    let name = path.trim_start_matches('/').replace('/', "%");
+    let copy = format!("{COPIES}/{number:03}-{name}");
+    host.write(&copy, &bytes, 0o600)?;
+    Ok(Was::Different { copy, owner })
+}
+
+/// Directories that writing `path` would make, topmost first.
+fn missing_directories(host: &Host, path: &str) -> Vec<Change> {
+    let mut missing: Vec<Change> = std::path::Path::new(path)
+        .ancestors()
+        .skip(1)
+        .take_while(|dir| !host.exists(dir))
+        .map(|dir| Change::Directory { path: dir.to_string_lossy().into_owned() })
+        .collect();
+    missing.reverse();
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_world() {
+        for (constraint, name) in [
+            ("linux-lts", "linux-lts"),
+            ("linux-lts=6.12.50-r0", "linux-lts"),
+            ("linux-lts~6.12", "linux-lts"),
+            ("linux-lts><Q1abc=", "linux-lts"),
+            ("!grub", "grub"),
+            ("docker@edge", "docker"),
+        ] {
+            assert_eq!(package_name(constraint), name);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The command line: subcommands and global options by derive, one flag per key of the
+//! configuration from its table.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::config::leaves;
+
+mod flags;
+mod help;
+
+pub use clap_complete::Shell;
+
+/// What the operator asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cli {
+    pub command: Command,
+    pub globals: Globals,
+    /// Values of configuration flags, by dotted path, as written.
+    pub leaves: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// No subcommand and no `--unattended`: the wizard, where there is a terminal.
+    Wizard,
+    Install(InstallArgs),
+    Plan(PlanArgs),
+    Resume,
+    Status(StatusArgs),
+    Rollback(RollbackArgs),
+    Render(RenderWhat),
+    ModuleInspect(PathBuf),
+    Completions(Shell),
+    Man,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Configuration file (YAML)
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How results are printed
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    pub output: Output,
+    /// Where the log (JSON lines) goes instead of /var/log/awg-install.log
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Print only warnings, errors and the result
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print more: once for commands, twice for their output
+    #[arg(long, short, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Colours on the terminal
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    pub color: Color,
+    /// Work below this directory instead of /; never reboots and starts no container
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Take confirmations as given
+    #[arg(long, short, global = true)]
+    pub yes: bool,
+    /// Show the plan and change nothing (same as the command plan)
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// Never ask anything; fail where an answer is missing
+    #[arg(long, global = true)]
+    pub unattended: bool,
+    /// Leave a needed reboot to the operator (exit code 7)
+    #[arg(long, global = true)]
+    pub no_reboot: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Color {
+    /// When the output is a terminal and NO_COLOR is not set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct InstallArgs {}
+
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct PlanArgs {
+    /// Exit with 10 when there is something to do
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct StatusArgs {
+    /// Wait until a pending installation has ended, and return its exit code
+    #[arg(long)]
+    pub wait: bool,
+    /// Exit with 10 when the host differs from what was installed
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct RollbackArgs {
+    /// Remove the server's data as well
+    #[arg(long)]
+    pub purge_data: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RenderWhat {
+    /// The configuration in force, with the origin of each value
+    Config,
+    /// compose.yaml of the container
+    Compose,
+    /// The service that resumes after the reboot
+    Service,
+    /// JSON schema of the configuration file
+    Schema,
+    /// A configuration file with every key explained
+    Example,
+}
+
+/// Why there is nothing to run: help, version, or a mistake on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// 0 for help and version, 2 for a mistake.
+    pub code: u8,
+    /// Complete text, with a line end. Goes to standard output when `code` is 0.
+    pub text: String,
+}
+
+impl Exit {
+    fn usage(message: &str, tip: &str) -> Self {
+        Self { code: 2, text: format!("error: {message}\n\n  tip: {tip}\n\nFor more information, try '--help'.\n") }
+    }
+}
+
+/// Reads the arguments, the program's own name first.
+pub fn parse<I, T>(args: I) -> Result<Cli, Exit>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString> + Clone,
+{
+    let matches = help::command().try_get_matches_from(args).map_err(exit)?;
+    if matches.contains_id(flags::PASSWORD) {
+        return Err(Exit::usage(
+            "a password on the command line is visible to every user of this host",
+            "put it in a file (--server-password-file FILE), in AWG_SERVER_PASSWORD, or give it on standard input \
+             (--server-password-file -)",
+        ));
+    }
+    let raw = Raw::from_arg_matches(&matches).map_err(exit)?;
+    let leaves = flags::given(&matches);
+    let command = command(raw.command, &raw.globals)?;
+    let configured = matches!(
+        command,
+        Command::Wizard
+            | Command::Install(_)
+            | Command::Plan(_)
+            | Command::Render(RenderWhat::Config | RenderWhat::Compose | RenderWhat::Service)
+    );
+    if let Some(path) = leaves.keys().next().filter(|_| !configured) {
+        let flag = leaves_flag(path);
+        return Err(Exit::usage(
+            &format!("--{flag} configures an installation, which this command does not do"),
+            "give it to install, plan or render",
+        ));
+    }
+    Ok(Cli { command, globals: raw.globals, leaves })
+}
+
+/// The completion script for a shell.
+pub fn completions(shell: Shell) -> Vec<u8> {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut help::command(), NAME, &mut out);
+    out
+}
+
+/// The manual page, in roff.
+pub fn man() -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    clap_mangen::Man::new(help::manual()).render(&mut out)?;
+    Ok(out)
+}
+
+const NAME: &str = "awg-install";
+
+#[derive(Debug, Parser)]
+#[command(name = NAME)]
+struct Raw {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Option<RawCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum RawCommand {
+    /// Install, or bring an installation up to its configuration
+    Install(InstallArgs),
+    /// Show what would change and why; changes nothing
+    Plan(PlanArgs),
+    /// Go on after the reboot; the boot service calls this
+    Resume,
+    /// Show kernel, module, mode and container on one screen
+    Status(StatusArgs),
+    /// Undo what was installed, newest step first; the server's data stays
+    Rollback(RollbackArgs),
+    /// Print a file as it would be written
+    Render {
+        #[arg(value_enum)]
+        what: RenderWhat,
+    },
+    /// Look at a kernel module
+    #[command(subcommand)]
+    Module(RawModule),
+    /// Print a shell's completion script
+    Completions {
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum RawModule {
+    /// Show release, architecture, dependencies and whether it fits the running kernel
+    Inspect {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> {
+    let command = match raw {
+        None if globals.unattended => Command::Install(InstallArgs::default()),
+        None => Command::Wizard,
+        Some(RawCommand::Install(args)) => Command::Install(args),
+        Some(RawCommand::Plan(args)) => Command::Plan(args),
+        Some(RawCommand::Resume) => Command::Resume,
+        Some(RawCommand::Status(args)) => Command::Status(args),
+        Some(RawCommand::Rollback(args)) => Command::Rollback(args),
+        Some(RawCommand::Render { what }) => Command::Render(what),
+        Some(RawCommand::Module(RawModule::Inspect { file })) => Command::ModuleInspect(file),
+        Some(RawCommand::Completions { shell }) => Command::Completions(shell),
+        Some(RawCommand::Man) => Command::Man,
+    };
+    if !globals.dry_run {
+        return Ok(command);
+    }
+    // Decided here, so that no command can forget to look.
+    match command {
+        Command::Wizard | Command::Install(_) => Ok(Command::Plan(PlanArgs::default())),
+        Command::Resume | Command::Rollback(_) => {
+            Err(Exit::usage("--dry-run is for install", "leave it out, or run `awg-install status` first"))
+        }
+        reads_only => Ok(reads_only),
+    }
+}
+
+fn leaves_flag(path: &str) -> String {
+    leaves().iter().find(|l| l.path == path).and_then(|l| l.flag()).unwrap_or_else(|| path.to_string())
+}
+
+fn exit(err: clap::Error) -> Exit {
+    Exit { code: if err.use_stderr() { 2 } else { 0 }, text: err.render().to_string() }
+}

@@ -1,0 +1,64 @@
+//! The complete command, with the texts around it.
+
+use clap::{Command, CommandFactory};
+
+use super::{Raw, flags};
+
+/// The commit and target that this binary was built from.
+const BUILD: (&str, &str) = (
+    match option_env!("AWG_COMMIT") {
+        Some(commit) => commit,
+        None => "unknown",
+    },
+    match option_env!("AWG_TARGET") {
+        Some(target) => target,
+        None => "unknown",
+    },
+);
+
+const ABOUT: &str = "Turns a fresh Alpine host into a working AmneziaWG server";
+
+const LONG_ABOUT: &str = "Turns a fresh Alpine host into a working AmneziaWG server: installs the kernel that the \
+AmneziaWG module needs, reboots into it, goes on by itself, loads the module and starts a wg-easy container. Other \
+hosts with Docker get the userspace mode.
+
+Without a command it asks what it needs to know, shows the plan and installs after a confirmation.";
+
+const EXIT_CODES: &str = "Exit codes:
+   0  done, nothing to do, or reboot scheduled and the rest follows by itself
+   2  usage
+   3  configuration invalid
+   4  host not supported or preflight failed, nothing changed
+   5  an artifact that was named explicitly failed verification (digest, signature, wrong kernel), nothing changed
+   6  a step failed; the receipt says where; running again resumes
+   7  reboot needed and left to the operator (--no-reboot)
+   8  running, but below the top rung of its ladder (kernel on a supported Alpine, userspace elsewhere) without \
+      having been asked for that rung
+   9  another run holds the lock
+  10  changes pending or drift (plan, status; only with --detailed-exitcode)
+
+The run that ends in a reboot returns 0. The final code (0, 6, 7 or 8) is what status and status --wait return.";
+
+const SOURCES: &str = "Configuration:
+  Every key of the configuration file is also a flag (server.port: --server-port) and an environment variable \
+(AWG_SERVER_PORT). A flag wins over the environment, the environment over the file. --help lists the flags, \
+`awg-install render example` prints a file with every key explained. The password has no flag: use \
+--server-password-file FILE (- for standard input) or AWG_SERVER_PASSWORD.";
+
+/// Everything that `parse`, completions and help know.
+pub(super) fn command() -> Command {
+    Raw::command()
+        .version(format!("{} (commit {}, target {})", env!("CARGO_PKG_VERSION"), BUILD.0, BUILD.1))
+        .about(ABOUT)
+        .long_about(LONG_ABOUT)
+        .after_help("--help explains the configuration flags and the exit codes.")
+        .after_long_help(format!("{SOURCES}\n\n{EXIT_CODES}"))
+        .args(flags::args())
+        .subcommand_required(false)
+        .infer_long_args(false)
+}
+
+/// The command as its manual page shows it: the long texts, each only once.
+pub(super) fn manual() -> Command {
+    command().after_help(None::<&str>)
+}

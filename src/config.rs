@@ -1,0 +1,378 @@
+//! The configuration as one type. Flags, environment, file, schema, annotated example and
+//! help are all derived from it; see [`leaf`].
+
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+mod check;
+mod environment;
+mod file;
+mod image;
+mod leaf;
+mod load;
+mod net;
+mod release;
+mod render;
+mod secret;
+mod shape;
+mod store;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use image::{ImageRef, KNOWN_MAJOR};
+pub use leaf::{Choice, Leaf, LeafKind, leaves, schema};
+pub use load::{Loaded, MAX_FILE, Origin, Sources, load};
+pub use release::{Flavour, Release, ReleaseChoice};
+pub use render::{render_effective, render_example};
+pub use secret::{MIN_PASSWORD, REDACTED, Secret, check_password};
+pub use value::{
+    AbsolutePath, ContainerName, Host, InputFile, PackageSource, PublicKey, Sha256, SrcVersion, Url, Username,
+};
+
+/// The file format this release reads and writes.
+pub const VERSION: u32 = 1;
+
+/// Configuration of awg-install.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Format of this file.
+    #[schemars(range(min = 1, max = 1))]
+    pub version: u32,
+    /// What carries the tunnel.
+    pub mode: Mode,
+    /// What to do when the kernel module cannot be had.
+    pub fallback: Fallback,
+    /// Allows `fallback: wireguard`. Plain WireGuard can be recognised on the wire and blocked.
+    pub accept_plain_wireguard: bool,
+    pub kernel: Kernel,
+    pub module: Module,
+    pub server: Server,
+    pub container: Container,
+    pub network: Network,
+    pub backup: Backup,
+}
+
+/// Which kernel runs, and how the host gets to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kernel {
+    /// Release to run: auto, or an exact one such as 6.12.50-0-lts (the package linux-lts=6.12.50-r0).
+    #[schemars(extend("x-example" = "6.12.50-0-lts"))]
+    pub release: ReleaseChoice,
+    /// Where the kernel package comes from: repository, the path of an .apk file, or a URL. A URL needs
+    /// kernel.package_sha256.
+    pub package: PackageSource,
+    /// SHA-256 of the kernel package, for a file or a URL.
+    #[schemars(extend("x-example" = EXAMPLE_SHA256))]
+    pub package_sha256: Option<Sha256>,
+    /// Keep the kernel that runs now, as the way back.
+    pub keep_old: bool,
+    /// How the new kernel is started. With never, only the running kernel is considered.
+    pub reboot: Reboot,
+    /// Pin the kernel package, so that `apk upgrade` cannot part it from its module. A held kernel gets no
+    /// security fixes; `status` says what is newer.
+    pub hold: bool,
+}
+
+/// Where amneziawg.ko comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Module {
+    /// Where the module is taken from.
+    pub source: ModuleSource,
+    /// The module's file, for `source: file`.
+    #[schemars(extend("x-example" = "/root/amneziawg.ko"))]
+    pub path: Option<AbsolutePath>,
+    /// The module's address, for `source: url`; needs module.sha256.
+    #[schemars(extend("x-example" = "https://downloads.example.org/6.12.50-0-lts/amneziawg.ko"))]
+    pub url: Option<Url>,
+    /// SHA-256 that the module file must have, whichever source it comes from except build.
+    #[schemars(extend("x-example" = EXAMPLE_SHA256))]
+    pub sha256: Option<Sha256>,
+    pub catalog: Catalog,
+    /// Allow the module to be compiled on this host when nothing ready fits.
+    pub build: bool,
+    /// Builds that must never be used, by the srcversion that modinfo shows.
+    #[schemars(extend("x-example" = ["533BB7E5866E52F63B9ACCB"]))]
+    pub denied_srcversions: Vec<SrcVersion>,
+}
+
+/// A signed list of modules by kernel release.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Catalog {
+    /// Address of the catalog.
+    #[schemars(extend("x-example" = "https://modules.example.org/catalog.json"))]
+    pub url: Option<Url>,
+    /// minisign public key that the catalog must be signed with.
+    #[schemars(extend("x-example" = "RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy"))]
+    pub public_key: Option<PublicKey>,
+}
+
+/// What clients see and who administers it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Public DNS name or IP address that clients connect to.
+    #[schemars(extend("x-example" = "vpn.example.org", "x-first-start" = true))]
+    pub host: Option<Host>,
+    /// UDP port of the tunnel.
+    #[schemars(range(min = 1, max = 65535), extend("x-first-start" = true))]
+    pub port: u16,
+    /// TCP port of the admin page.
+    #[schemars(range(min = 1, max = 65535))]
+    pub web_port: u16,
+    /// Administrator's name.
+    #[schemars(extend("x-example" = "admin", "x-first-start" = true))]
+    pub username: Option<Username>,
+    /// File that holds the administrator's password, or - for standard input.
+    #[schemars(extend("x-example" = "/root/wg-easy.password", "x-first-start" = true))]
+    pub password_file: Option<InputFile>,
+    /// Administrator's password, at least 12 characters. A file or standard input is safer: server.password_file.
+    #[serde(deserialize_with = "secret::kept")]
+    #[schemars(extend("x-example" = "at least twelve characters", "x-secret" = true, "x-first-start" = true))]
+    pub password: Option<Secret>,
+    /// DNS servers handed to clients. Empty: wg-easy's own choice.
+    #[schemars(with = "Vec<String>", extend("x-example" = ["1.1.1.1", "2606:4700:4700::1111"], "x-first-start" = true))]
+    pub dns: Vec<IpAddr>,
+    /// IPv4 range of the tunnel; only together with server.ipv6_cidr. Absent: wg-easy's own choice.
+    #[serde(deserialize_with = "net::subnet4")]
+    #[schemars(with = "Option<String>", extend("x-example" = "10.8.0.0/24", "x-first-start" = true))]
+    pub ipv4_cidr: Option<Ipv4Net>,
+    /// IPv6 range of the tunnel; only together with server.ipv4_cidr. Absent: wg-easy's own choice.
+    #[serde(deserialize_with = "net::subnet6")]
+    #[schemars(with = "Option<String>", extend("x-example" = "fdcc:ad94:bacf:61a4::/64", "x-first-start" = true))]
+    pub ipv6_cidr: Option<Ipv6Net>,
+    /// Destinations that clients send through the tunnel. Empty: everything.
+    #[serde(deserialize_with = "net::destinations")]
+    #[schemars(with = "Vec<String>", extend("x-example" = ["0.0.0.0/0", "::/0"], "x-first-start" = true))]
+    pub allowed_ips: Vec<IpNet>,
+    /// Who can open the admin page.
+    pub web: Web,
+}
+
+/// The wg-easy container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Container {
+    /// Image to run; pinned to the digest found at the first pull.
+    pub image: ImageRef,
+    /// Name of the container.
+    pub name: ContainerName,
+    /// Directory of compose file, environment file and data.
+    pub directory: AbsolutePath,
+    /// Rights of the container.
+    pub privilege: Privilege,
+    /// Allows `privilege: documented`. Whoever controls such a container controls the host.
+    pub accept_privileged: bool,
+}
+
+/// How packets get in and out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// IPv6 in the container and the tunnel.
+    pub ipv6: Ipv6,
+    /// Keep peers away from the admin page, link-local and metadata addresses, this host and private ranges.
+    pub isolate: bool,
+    /// The host's firewall.
+    pub firewall: Firewall,
+}
+
+/// Copies of the server's data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backup {
+    /// How many backups are kept.
+    #[schemars(range(min = 1, max = 1000))]
+    pub keep: u32,
+    /// Where they are kept.
+    pub directory: AbsolutePath,
+}
+
+/// A closed set of words. Each variant's comment becomes its help.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[schemars(inline)]
+        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),* }
+
+        impl $name {
+            /// The word in the configuration.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words!(Mode {
+    /// the kernel module, else userspace
+    Auto = "auto",
+    /// the kernel module
+    Kernel = "kernel",
+    /// amneziawg-go in the container
+    Userspace = "userspace",
+    /// plain WireGuard, which can be recognised and blocked
+    Wireguard = "wireguard",
+});
+words!(Fallback {
+    /// the userspace mode
+    Userspace = "userspace",
+    /// stop, and say why
+    Fail = "fail",
+    /// plain WireGuard; needs accept_plain_wireguard
+    Wireguard = "wireguard",
+});
+words!(Reboot {
+    /// reboot when the kernel changes
+    Auto = "auto",
+    /// stay on the running kernel
+    Never = "never",
+    /// start the new kernel without the firmware
+    Kexec = "kexec",
+});
+words!(ModuleSource {
+    /// the first that fits of bundle, image, catalog and build
+    Auto = "auto",
+    /// the offline bundle
+    Bundle = "bundle",
+    /// the container image
+    Image = "image",
+    /// the file in module.path
+    File = "file",
+    /// the address in module.url
+    Url = "url",
+    /// the signed catalog in module.catalog
+    Catalog = "catalog",
+    /// compiled on this host
+    Build = "build",
+});
+words!(Web {
+    /// nobody from outside; through an SSH tunnel
+    Local = "local",
+    /// everybody, over plain http: the password can be read on the way
+    Public = "public",
+    /// everybody, over https through a Caddy container
+    Https = "https",
+});
+words!(Privilege {
+    /// only what the mode needs
+    Least = "least",
+    /// privileged, NET_ADMIN and SYS_MODULE; needs container.accept_privileged
+    Documented = "documented",
+});
+words!(Ipv6 {
+    /// on where the host has it
+    Auto = "auto",
+    /// on; refused where the host has none
+    On = "on",
+    /// off everywhere
+    Off = "off",
+});
+words!(Firewall {
+    /// open the published ports in the active firewall
+    Auto = "auto",
+    /// leave the firewall alone
+    None = "none",
+});
+
+const EXAMPLE_SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            mode: Mode::Auto,
+            fallback: Fallback::Userspace,
+            accept_plain_wireguard: false,
+            kernel: Kernel::default(),
+            module: Module::default(),
+            server: Server::default(),
+            container: Container::default(),
+            network: Network::default(),
+            backup: Backup::default(),
+        }
+    }
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        Self {
+            release: ReleaseChoice::Auto,
+            package: PackageSource::Repository,
+            package_sha256: None,
+            keep_old: true,
+            reboot: Reboot::Auto,
+            hold: true,
+        }
+    }
+}
+
+impl Default for Module {
+    fn default() -> Self {
+        Self {
+            source: ModuleSource::Auto,
+            path: None,
+            url: None,
+            sha256: None,
+            catalog: Catalog::default(),
+            build: true,
+            denied_srcversions: Vec::new(),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            host: None,
+            port: 51820,
+            web_port: 51821,
+            username: None,
+            password_file: None,
+            password: None,
+            dns: Vec::new(),
+            ipv4_cidr: None,
+            ipv6_cidr: None,
+            allowed_ips: Vec::new(),
+            web: Web::Local,
+        }
+    }
+}
+
+impl Default for Container {
+    fn default() -> Self {
+        Self {
+            image: ImageRef::standard(),
+            name: ContainerName::standard(),
+            directory: AbsolutePath::known("/opt/wg-easy"),
+            privilege: Privilege::Least,
+            accept_privileged: false,
+        }
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { ipv6: Ipv6::Auto, isolate: true, firewall: Firewall::Auto }
+    }
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self { keep: 5, directory: AbsolutePath::known("/var/lib/awg-install/backup") }
+    }
+}

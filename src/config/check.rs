@@ -1,0 +1,239 @@
+//! Rules that tie keys to each other. What a single value may be is its type's business.
+
+use std::net::IpAddr;
+
+use super::{Config, Fallback, Loaded, Mode, ModuleSource, Origin, PackageSource, Privilege, Web};
+use crate::error::{Error, Kind, Result};
+
+pub(super) fn check(loaded: &Loaded) -> Result<()> {
+    let config = &loaded.config;
+    modes(loaded, config)?;
+    kernel(loaded, config)?;
+    module(loaded, config)?;
+    server(loaded, config)?;
+    container(loaded, config)
+}
+
+impl Config {
+    /// What a server that does not exist yet cannot be set up without.
+    pub fn require_server(&self) -> Result<()> {
+        let missing = |key: &str, remedy: String| {
+            Err(Error::new(Kind::Config, format!("{key}: missing, and a new server needs it")).remedy(remedy))
+        };
+        let ways = |key: &str| {
+            let name = key.replace(['.', '_'], "-");
+            format!("give --{name}, AWG_{} or {key} in the file", name.replace('-', "_").to_uppercase())
+        };
+        if self.server.host.is_none() {
+            return missing("server.host", ways("server.host"));
+        }
+        if self.server.username.is_none() {
+            return missing("server.username", ways("server.username"));
+        }
+        if self.server.password.is_none() && self.server.password_file.is_none() {
+            return missing(
+                "server.password",
+                "give server.password_file, AWG_SERVER_PASSWORD, or --server-password-file - for standard input".into(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// `config.yaml:4: server.port`: the key, after the place that gave its value.
+fn at(loaded: &Loaded, key: &str) -> String {
+    match loaded.origin(key) {
+        Origin::Default => key.to_string(),
+        origin => format!("{origin}: {key}"),
+    }
+}
+
+fn wrong(loaded: &Loaded, key: &str, why: impl std::fmt::Display, remedy: impl Into<String>) -> Result<()> {
+    Err(Error::new(Kind::Config, format!("{}: {why}", at(loaded, key))).remedy(remedy))
+}
+
+fn modes(loaded: &Loaded, config: &Config) -> Result<()> {
+    if config.fallback == Fallback::Wireguard && !config.accept_plain_wireguard {
+        return wrong(
+            loaded,
+            "fallback",
+            "wireguard can be recognised on the wire and blocked",
+            "set accept_plain_wireguard: true if that is acceptable, else fallback: userspace or fail",
+        );
+    }
+    // Asked for by name, it is not a fallback and needs no second consent; but then no
+    // AmneziaWG option may suggest that there is any.
+    if config.mode == Mode::Wireguard && config.module.source != ModuleSource::Auto {
+        return wrong(
+            loaded,
+            "module.source",
+            "names an AmneziaWG module, but mode is wireguard",
+            "leave module.source out, or choose mode: auto or kernel",
+        );
+    }
+    if config.mode == Mode::Userspace && config.kernel.release.exact().is_some() {
+        return wrong(
+            loaded,
+            "kernel.release",
+            "names a kernel, but mode: userspace changes none",
+            "leave kernel.release out, or choose mode: auto or kernel",
+        );
+    }
+    Ok(())
+}
+
+fn kernel(loaded: &Loaded, config: &Config) -> Result<()> {
+    let kernel = &config.kernel;
+    match (&kernel.package, &kernel.package_sha256) {
+        (PackageSource::Url(_), None) => wrong(
+            loaded,
+            "kernel.package",
+            "is a URL without kernel.package_sha256",
+            "add the sha256sum of the .apk file",
+        ),
+        (PackageSource::Repository, Some(_)) => wrong(
+            loaded,
+            "kernel.package_sha256",
+            "is for a file or a URL, but kernel.package is repository",
+            "leave it out: apk checks the repository's signature",
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn module(loaded: &Loaded, config: &Config) -> Result<()> {
+    let module = &config.module;
+    let source = module.source;
+    let needs = |key: &str| {
+        wrong(loaded, "module.source", format!("{source} needs {key}"), format!("add {key}, or choose another source"))
+    };
+    let stray = |key: &str, wanted: &str| {
+        let why = format!("is used only with module.source: {wanted}, which is {source}");
+        wrong(loaded, key, why, format!("set module.source: {wanted}, or leave {key} out"))
+    };
+    match source {
+        ModuleSource::File if module.path.is_none() => return needs("module.path"),
+        ModuleSource::Url if module.url.is_none() => return needs("module.url"),
+        ModuleSource::Url if module.sha256.is_none() => return needs("module.sha256"),
+        ModuleSource::Catalog if module.catalog.url.is_none() => return needs("module.catalog.url"),
+        ModuleSource::Build if !module.build => {
+            return wrong(loaded, "module.build", "is false, but module.source is build", "set module.build: true");
+        }
+        _ => {}
+    }
+    if module.path.is_some() && source != ModuleSource::File {
+        return stray("module.path", "file");
+    }
+    if module.url.is_some() && source != ModuleSource::Url {
+        return stray("module.url", "url");
+    }
+    if module.sha256.is_some() && source == ModuleSource::Build {
+        return wrong(
+            loaded,
+            "module.sha256",
+            "cannot be known of a module that is yet to be built",
+            "leave it out, or choose another module.source",
+        );
+    }
+    match (&module.catalog.url, &module.catalog.public_key) {
+        (Some(_), None) => wrong(
+            loaded,
+            "module.catalog.url",
+            "has no module.catalog.public_key to check its signature with",
+            "add the catalog's minisign public key",
+        ),
+        (None, Some(_)) => {
+            wrong(loaded, "module.catalog.public_key", "has no module.catalog.url", "add the catalog's address")
+        }
+        (Some(url), Some(_)) if !url.is_https() && !url.is_loopback() => wrong(
+            loaded,
+            "module.catalog.url",
+            "is plain http, which lets anybody on the way hold back updates",
+            "use https",
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn server(loaded: &Loaded, config: &Config) -> Result<()> {
+    let server = &config.server;
+    if server.port == server.web_port {
+        let key = if loaded.is_set("server.web_port") { "server.web_port" } else { "server.port" };
+        return wrong(
+            loaded,
+            key,
+            format!("{} is both the tunnel's and the admin page's port", server.port),
+            "give server.port and server.web_port different numbers",
+        );
+    }
+    for (key, present, other, other_present) in [
+        ("server.ipv4_cidr", server.ipv4_cidr.is_some(), "server.ipv6_cidr", server.ipv6_cidr.is_some()),
+        ("server.ipv6_cidr", server.ipv6_cidr.is_some(), "server.ipv4_cidr", server.ipv4_cidr.is_some()),
+    ] {
+        if present && !other_present {
+            let why = format!("is given without {other}, and wg-easy ignores one alone");
+            return wrong(loaded, key, why, format!("add {other}, or leave both out"));
+        }
+    }
+    if let Some(address) = server.host.as_ref().and_then(|h| h.address()) {
+        if unreachable(address) {
+            return wrong(
+                loaded,
+                "server.host",
+                format!("{address} is no address that a client could reach"),
+                "give the host's public name or address",
+            );
+        }
+    }
+    let repeated = |list: &[String]| {
+        list.iter().enumerate().find(|(i, entry)| list[..*i].contains(entry)).map(|(_, entry)| entry.clone())
+    };
+    for (key, list) in [
+        ("server.dns", server.dns.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        ("server.allowed_ips", server.allowed_ips.iter().map(ToString::to_string).collect()),
+    ] {
+        if let Some(entry) = repeated(&list) {
+            return wrong(loaded, key, format!("lists {entry} twice"), "leave one of them out");
+        }
+    }
+    Ok(())
+}
+
+fn unreachable(address: IpAddr) -> bool {
+    let v4_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    address.is_unspecified() || address.is_multicast() || v4_broadcast
+}
+
+fn container(loaded: &Loaded, config: &Config) -> Result<()> {
+    let container = &config.container;
+    if container.privilege == Privilege::Documented && !container.accept_privileged {
+        let exposed = match config.server.web {
+            Web::Local => "",
+            Web::Public | Web::Https => ", and its admin page would be open to everybody",
+        };
+        return wrong(
+            loaded,
+            "container.privilege",
+            format!("documented gives whoever controls the container the whole host{exposed}"),
+            "set container.accept_privileged: true if that is acceptable, else privilege: least",
+        );
+    }
+    for (key, path) in [("container.directory", &container.directory), ("backup.directory", &config.backup.directory)] {
+        let text = path.to_string();
+        let volatile = ["/proc", "/sys", "/dev", "/run", "/tmp"];
+        if volatile.iter().any(|dir| text == *dir || text.starts_with(&format!("{dir}/"))) {
+            return wrong(loaded, key, format!("{text} does not outlive a reboot"), "choose a directory on the disk");
+        }
+        let shared =
+            ["/", "/bin", "/boot", "/etc", "/home", "/lib", "/media", "/mnt", "/opt", "/root", "/sbin", "/srv"];
+        if shared.contains(&text.as_str()) || ["/usr", "/var"].contains(&text.as_str()) {
+            return wrong(
+                loaded,
+                key,
+                format!("{text} belongs to the system"),
+                "choose a directory of its own, such as /opt/wg-easy",
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! The effective configuration as it is kept on the host.
+
+use serde_json::{Map, Value};
+
+use super::Config;
+
+impl Config {
+    /// YAML that loads back to this configuration. The password is in it only `with_password`: a resumed
+    /// run needs it until the server has started once.
+    pub fn effective_yaml(&self, with_password: bool) -> String {
+        let mut value = serde_json::to_value(self).expect("plain data");
+        if let Some(server) = value.get_mut("server").and_then(Value::as_object_mut) {
+            // The file it was read from may be gone after the reboot.
+            server.remove("password_file");
+            server.remove("password");
+            if let (true, Some(password)) = (with_password, &self.server.password) {
+                server.insert("password".into(), Value::String(password.expose().into()));
+            }
+        }
+        prune(&mut value);
+        crate::yaml::to_string(&value)
+    }
+}
+
+/// Absent is the same as null here, and easier to read.
+fn prune(value: &mut Value) {
+    if let Value::Object(map) = value {
+        let kept: Map<String, Value> = std::mem::take(map)
+            .into_iter()
+            .filter_map(|(key, mut v)| {
+                prune(&mut v);
+                let empty = v.is_null() || v.as_object().is_some_and(Map::is_empty);
+                (!empty).then_some((key, v))
+            })
+            .collect();
+        *map = kept;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Secret, Sources, load};
+    use super::*;
+
+    #[test]
+    fn what_is_kept_loads_back() {
+        let mut config = Config::default();
+        config.server.host = Some("vpn.example.org".parse().unwrap());
+        config.server.password = Some(Secret::new("correct horse 'battery' $staple"));
+        let read =
+            |text: String| load(&Sources { file: Some(("kept".into(), text)), ..Sources::default() }).unwrap().config;
+        let kept = read(config.effective_yaml(true));
+        assert_eq!(kept.server.password.unwrap().expose(), "correct horse 'battery' $staple");
+        let sealed = config.effective_yaml(false);
+        assert!(!sealed.contains("staple") && !sealed.contains("password"));
+        assert_eq!(read(sealed).server.host, config.server.host);
+    }
+}

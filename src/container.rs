@@ -1,0 +1,196 @@
+//! The engine and the container: pull, create, and prove what runs.
+
+use std::time::{Duration, Instant};
+
+use xshell::{Cmd, cmd};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::facts::network::parse_sockets;
+use crate::facts::{Container, engine};
+use crate::host::{Host, Limits};
+use crate::owned::Rung;
+
+/// A slow machine needs a while to unpack, migrate and start.
+const READY: Duration = Duration::from_secs(300);
+const ENGINE: Duration = Duration::from_secs(120);
+/// Restarts after which waiting longer cannot help.
+const LOOP: u64 = 3;
+
+/// `compose` with an explicit file, so that nothing in the environment or beside it has a say.
+pub fn compose_command<'a>(host: &'a Host, compose: &str, directory: &str) -> Cmd<'a> {
+    let mut words = compose.split(' ');
+    let sh = host.shell();
+    let file = host.path(format!("{directory}/compose.yaml"));
+    let base = host.path(directory);
+    sh.cmd(words.next().unwrap_or("docker")).args(words).arg("-f").arg(file).arg("--project-directory").arg(base)
+}
+
+/// "Started" is not "answers": waits for the socket.
+pub fn wait_for_engine(host: &Host) -> Result<()> {
+    let sh = host.shell();
+    let began = Instant::now();
+    loop {
+        let out = host.ask(cmd!(sh, "docker version --format json"), Limits::seconds(20));
+        if out.ok() && engine::parse_server_version(&out.stdout).is_some() {
+            return Ok(());
+        }
+        if began.elapsed() > ENGINE || host.is_fake() {
+            return Err(out
+                .error(format!("the container engine does not answer after {} s", began.elapsed().as_secs()))
+                .remedy("look at /var/log/docker.log"));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Fetches the image and checks that it fits this machine and holds the mode's programs.
+pub fn pull(host: &Host, image: &str, rung: Rung, arch: &str) -> Result<()> {
+    let sh = host.shell();
+    let out = host.ask(cmd!(sh, "docker pull --quiet {image}"), Limits::seconds(1800));
+    if !out.ok() {
+        return Err(out.error(format!("pulling {image} failed")).remedy(
+            "check the name, the network and whether the registry asks for a login; nothing was restarted, run this again afterwards",
+        ));
+    }
+    let got =
+        engine::image(host, image).ok_or_else(|| Error::step(format!("{image} was pulled and cannot be inspected")))?;
+    let wanted = match arch {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    };
+    if got.architecture != wanted {
+        return Err(Error::step(format!("{image} is for {}, this machine needs {wanted}", got.architecture))
+            .remedy("name an image for this architecture"));
+    }
+    let programs: &[&str] = match rung {
+        Rung::Kernel => &["awg", "awg-quick"],
+        Rung::Userspace => &["awg", "awg-quick", "amneziawg-go"],
+        Rung::Wireguard => &["wg", "wg-quick"],
+    };
+    let script = format!("command -v {} >/dev/null", programs.join(" >/dev/null && command -v "));
+    let out = host.ask(
+        cmd!(sh, "docker run --rm --network none --cap-drop ALL --entrypoint /bin/sh {image} -c {script}"),
+        Limits::seconds(120),
+    );
+    if !out.ok() {
+        return Err(out
+            .error(format!("{image} lacks a program that the {} mode needs: {}", rung.as_str(), programs.join(", ")))
+            .remedy("name an image that has them (container.image), or another mode"));
+    }
+    Ok(())
+}
+
+/// Creates or recreates the container from the compose file.
+pub fn up(host: &Host, config: &Config) -> Result<()> {
+    let directory = config.container.directory.to_string();
+    let compose = engine::compose(host);
+    if compose.is_empty() {
+        return Err(Error::step("docker compose does not work").remedy("install the package docker-cli-compose"));
+    }
+    host.make_dirs(format!("{directory}/data"), 0o700)?;
+    let check = compose_command(host, &compose, &directory).arg("config").arg("--quiet");
+    host.run(check, Limits::seconds(60), "checking the compose file")?;
+    let up = compose_command(host, &compose, &directory).arg("up").arg("--detach");
+    let out = host.ask(up, Limits::seconds(600));
+    if out.ok() { Ok(()) } else { Err(explain(out.error("creating the container failed"), &out.tail(20))) }
+}
+
+/// What a proof saw; each part must hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Seen {
+    pub healthy: bool,
+    pub interface: Option<String>,
+    pub udp: bool,
+    pub web: Option<u16>,
+}
+
+/// Waits until the container is proven to be what was asked for, or says why it is not.
+pub fn prove(host: &Host, config: &Config, interface: &str) -> Result<Seen> {
+    let name = config.container.name.to_string();
+    let began = Instant::now();
+    loop {
+        let container = engine::container(host, &name);
+        let seen = container.as_ref().map(|c| look(host, config, c)).unwrap_or_default();
+        if seen.healthy && seen.udp && seen.interface.as_deref() == Some(interface) && seen.web.is_some_and(|s| s < 400)
+        {
+            return Ok(seen);
+        }
+        let looping = container.as_ref().is_some_and(|c| c.restarts >= LOOP);
+        if looping || began.elapsed() > READY || host.is_fake() {
+            return Err(not_ready(host, &name, interface, &seen, container.as_ref(), began.elapsed()));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn look(host: &Host, config: &Config, container: &Container) -> Seen {
+    let table = |file| host.read_text(format!("/proc/{}/net/{file}", container.pid)).unwrap_or_default();
+    let bound = |file| parse_sockets(&table(file), "07").iter().any(|(port, _)| *port == config.server.port);
+    let healthy = container.health == "healthy";
+    Seen {
+        healthy,
+        interface: container.interface.clone(),
+        udp: bound("udp") || bound("udp6"),
+        // Asked last: it is the slowest of them.
+        web: if healthy {
+            host.http_status(&format!("http://{}:{}/", container.address, config.server.web_port))
+        } else {
+            None
+        },
+    }
+}
+
+fn not_ready(
+    host: &Host,
+    name: &str,
+    interface: &str,
+    seen: &Seen,
+    container: Option<&Container>,
+    waited: Duration,
+) -> Error {
+    let sh = host.shell();
+    let yes = |b: bool| if b { "yes" } else { "no" };
+    let logs = host.ask(cmd!(sh, "docker logs --tail 15 {name}"), Limits::seconds(20));
+    let log = format!("{}{}", logs.stdout, logs.stderr);
+    let (health, restarts) = container.map_or(("absent", 0), |c| (c.health.as_str(), c.restarts));
+    let what = if restarts >= LOOP {
+        format!("the container restarts again and again ({restarts} times)")
+    } else {
+        format!("the container is not what was asked for after {} s", waited.as_secs())
+    };
+    let facts = format!(
+        "health {health:?}; wg0 is {} (wanted {interface}); UDP port bound: {}; web page: {}\nlast lines of the container:\n{}",
+        seen.interface.as_deref().unwrap_or("absent"),
+        yes(seen.udp),
+        seen.web.map_or("no answer".to_string(), |s| format!("status {s}")),
+        log.trim_end()
+    );
+    explain(Error::step(what).cause(facts), &log)
+}
+
+/// Known failures and what to do about each.
+const KNOWN: &[(&str, &str)] = &[
+    (
+        "can't initialize iptables table",
+        "the host lacks the iptables-legacy tables: modprobe ip_tables iptable_nat iptable_filter ip6_tables ip6table_nat ip6table_filter",
+    ),
+    (
+        "Table does not exist",
+        "the host lacks the iptables-legacy tables: modprobe ip_tables iptable_nat iptable_filter ip6_tables ip6table_nat ip6table_filter",
+    ),
+    ("Cannot find device \"wg0\"", "the interface could not be made: check `lsmod | grep amneziawg` and /dev/net/tun"),
+    ("Unknown device type", "the kernel module is not loaded: modprobe amneziawg"),
+    ("/dev/net/tun", "the container cannot use /dev/net/tun: modprobe tun"),
+    ("port is already allocated", "another container has the port: set server.port to a free one"),
+    ("address already in use", "another program has the port: set server.port or server.web_port to a free one"),
+    ("disable_ipv6", "IPv6 is switched off on this host: set network.ipv6: off"),
+    ("Pool overlaps with other", "the network 10.42.42.0/24 is in use on this host"),
+];
+
+fn explain(error: Error, log: &str) -> Error {
+    match KNOWN.iter().find(|(sign, _)| log.contains(sign)) {
+        Some((_, remedy)) => error.remedy(*remedy),
+        None => error.remedy("the log above says what it stumbled over; `docker logs` has the whole"),
+    }
+}

@@ -1,0 +1,251 @@
+//! Facts: one serialisable value from read-only probes. Planning sees nothing else of the host.
+//!
+//! Probes read files wherever a file tells; commands run only where none does. What could not be
+//! learned is `None` or empty, never an error.
+
+pub mod apk;
+pub mod boot;
+pub mod engine;
+pub mod kernel;
+pub mod network;
+pub mod os;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::host::{Host, files::sha256};
+use crate::module::Inspection;
+
+pub const SCHEMA: u32 = 1;
+
+/// All that planning knows of a host.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    pub schema: u32,
+    pub os: Os,
+    /// As the kernel names it: `x86_64`, `aarch64`.
+    pub arch: String,
+    pub kernel: Kernel,
+    pub boot: Boot,
+    /// Absent on hosts without apk.
+    pub apk: Option<Apk>,
+    pub modules: Modules,
+    /// The amneziawg module that could be installed, where the configuration names one.
+    pub candidate: Option<Candidate>,
+    pub engine: Engine,
+    pub container: Option<Container>,
+    pub network: Network,
+    /// MiB of memory in all.
+    pub memory_mib: u64,
+    /// MiB free for root where it matters: `/`, `/boot`.
+    pub free_mib: BTreeMap<String, u64>,
+    /// SHA-256 and mode of the files this program owns or edits, by path; absent files are not listed.
+    pub files: BTreeMap<String, FileFact>,
+    /// OpenRC services by name.
+    pub services: BTreeMap<String, Service>,
+    /// sysctl values by dotted name.
+    pub sysctl: BTreeMap<String, String>,
+    /// The server's database exists: first-start settings no longer apply.
+    pub database: bool,
+    /// SHA-256 of the running program, to be held against the installed copy.
+    pub program_sha256: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Os {
+    /// `ID` of os-release: `alpine`, `debian`, ...
+    pub id: String,
+    pub name: String,
+    /// `VERSION_ID` of os-release, such as `3.22.1`.
+    pub version: String,
+    /// `openrc`, `systemd` or empty.
+    pub init: String,
+    /// A container technology that lends this system its kernel, such as `lxc`.
+    pub container: Option<String>,
+    /// The root file system lives in memory (Alpine's diskless and data modes).
+    pub diskless: bool,
+    /// `/dev/net/tun` can be used, or the running kernel has the driver.
+    pub tun: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Kernel {
+    /// What `uname -r` prints.
+    pub running: String,
+    pub boot_id: String,
+    pub installed: Vec<InstalledKernel>,
+    /// `none`, `integrity` or `confidentiality`.
+    pub lockdown: String,
+    /// Unsigned modules are refused.
+    pub sig_enforce: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct InstalledKernel {
+    /// `lts`, `virt`, ...
+    pub flavour: String,
+    pub release: String,
+    pub vmlinuz: bool,
+    pub initramfs: bool,
+    pub modules: bool,
+}
+
+/// The boot loader and what it will start.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Boot {
+    /// `extlinux`, `grub`, or the name of one that is not supported; empty when none was found.
+    pub loader: String,
+    /// Why the kernel cannot be switched here, in words; absent when it can.
+    pub unsupported: Option<String>,
+    /// The `default=` of the loader's own configuration.
+    pub configured_default: String,
+    /// The label that boots unless something else is asked for.
+    pub default: String,
+    pub entries: Vec<BootEntry>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct BootEntry {
+    pub label: String,
+    pub linux: String,
+    pub initrd: Option<String>,
+    pub append: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Apk {
+    pub world: Vec<String>,
+    /// Repositories that are enabled, as written.
+    pub repositories: Vec<String>,
+    /// Installed versions of the packages that matter here.
+    pub installed: BTreeMap<String, String>,
+    /// Versions that the repositories (with `community`) offer, of the packages that matter here.
+    pub offered: BTreeMap<String, Vec<String>>,
+    /// Why `offered` may not be complete.
+    pub offered_problem: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Modules {
+    /// Those of interest that are loaded or built in.
+    pub loaded: BTreeSet<String>,
+    /// The module file for each release, where there is one: its SHA-256.
+    pub amneziawg: BTreeMap<String, InstalledModule>,
+    /// srcversion of the loaded amneziawg.
+    pub loaded_srcversion: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct InstalledModule {
+    pub path: String,
+    pub sha256: String,
+    pub vermagic_release: String,
+    /// kmod's binary index (`modules.dep.bin`) names it.
+    pub indexed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Where it comes from, in words.
+    pub source: String,
+    pub inspection: Inspection,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Engine {
+    pub installed: bool,
+    pub answers: bool,
+    pub version: String,
+    /// `docker compose`, `docker-compose` or empty.
+    pub compose: String,
+    /// Id and digest of the configured image, when present.
+    pub image: Option<Image>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    pub id: String,
+    pub digest: Option<String>,
+    pub architecture: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Container {
+    pub running: bool,
+    pub restarting: bool,
+    pub restarts: u64,
+    /// `healthy`, `unhealthy`, `starting` or empty.
+    pub health: String,
+    /// The rendering this container was made from; empty when it is not ours.
+    pub revision: String,
+    pub pid: u32,
+    pub address: String,
+    /// Kind of wg0 inside its namespace: `amneziawg`, `tun`, `wireguard`; absent when there is none.
+    pub interface: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    pub ipv6: bool,
+    /// Ports something listens on, with the process that holds them where it can be told.
+    pub udp: BTreeMap<u16, String>,
+    pub tcp: BTreeMap<u16, String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FileFact {
+    pub sha256: String,
+    pub mode: u32,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    pub installed: bool,
+    /// The runlevels that start it.
+    pub runlevels: Vec<String>,
+    pub started: bool,
+}
+
+/// How far the probes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing but this machine; apk's index as it lies in its cache.
+    Local,
+    /// Asks the package mirror what it has today. Writes only to apk's cache.
+    Network,
+}
+
+/// Probes the host. Changes nothing (apk's cache aside, with `Reach::Network`).
+pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Facts {
+    let os = os::probe(host);
+    let apk = (os.id == "alpine").then(|| apk::probe(host, &os, reach));
+    let engine = engine::probe(host, config);
+    let container = if engine.answers { engine::container(host, &config.container.name) } else { None };
+    let directory = config.container.directory.clone();
+    Facts {
+        schema: SCHEMA,
+        arch: host.read_trimmed("/proc/sys/kernel/arch").unwrap_or_else(|| std::env::consts::ARCH.into()),
+        kernel: kernel::probe(host),
+        boot: boot::probe(host, &os),
+        apk,
+        modules: kernel::modules(host),
+        candidate: None,
+        engine,
+        container,
+        network: network::probe(host),
+        memory_mib: os::memory_mib(host),
+        free_mib: ["/", "/boot"].iter().filter_map(|p| host.free_mib(p).map(|mib| (p.to_string(), mib))).collect(),
+        files: owned.iter().filter_map(|p| file(host, p).map(|f| (p.to_string(), f))).collect(),
+        services: os::services(host, &os),
+        sysctl: network::sysctl(host),
+        database: host.exists(format!("{directory}/data/wg-easy.db")),
+        program_sha256: std::fs::read("/proc/self/exe").map(|b| sha256(&b)).unwrap_or_default(),
+        os,
+    }
+}
+
+fn file(host: &Host, path: &str) -> Option<FileFact> {
+    Some(FileFact { sha256: sha256(&host.read(path)?), mode: host.owner(path)?.mode })
+}

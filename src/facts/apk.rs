@@ -1,0 +1,141 @@
+//! What apk has installed, wants, and can get.
+
+use std::collections::BTreeMap;
+
+use xshell::cmd;
+
+use super::{Apk, Os, Reach};
+use crate::host::{Host, Limits};
+
+pub const REPOSITORIES: &str = "/etc/apk/repositories";
+pub const WORLD: &str = "/etc/apk/world";
+/// Packages whose versions decide anything here.
+pub const PACKAGES: &[&str] =
+    &["docker", "docker-cli-compose", "iptables", "kmod", "linux-firmware-none", "linux-lts", "linux-virt", "mkinitfs"];
+
+pub fn probe(host: &Host, os: &Os, reach: Reach) -> Apk {
+    let repositories = parse_repositories(&host.read_text(REPOSITORIES).unwrap_or_default());
+    let installed = parse_installed(&host.read_text("/lib/apk/db/installed").unwrap_or_default());
+    let (offered, offered_problem) = offered(host, os, &repositories, reach);
+    Apk {
+        world: host.read_text(WORLD).unwrap_or_default().split_whitespace().map(str::to_string).collect(),
+        installed: installed.into_iter().filter(|(name, _)| PACKAGES.contains(&name.as_str())).collect(),
+        repositories,
+        offered,
+        offered_problem,
+    }
+}
+
+/// The `community` repository beside the enabled `main`, when it is not enabled itself.
+pub fn missing_community(repositories: &[String]) -> Option<String> {
+    if repositories.iter().any(|r| r.trim_end_matches('/').ends_with("/community")) {
+        return None;
+    }
+    let main = repositories.iter().map(|r| r.trim_end_matches('/')).find(|r| r.ends_with("/main"))?;
+    Some(format!("{}/community", main.strip_suffix("/main")?))
+}
+
+fn offered(
+    host: &Host,
+    os: &Os,
+    repositories: &[String],
+    reach: Reach,
+) -> (BTreeMap<String, Vec<String>>, Option<String>) {
+    let sh = host.shell();
+    let mut problem = None;
+    let extra: &[String] = &match missing_community(repositories) {
+        Some(url) => vec!["-X".into(), url],
+        None => Vec::new(),
+    };
+    if reach == Reach::Network {
+        let update = host.ask(cmd!(sh, "apk --wait 60 {extra...} update"), Limits::seconds(180));
+        if !update.ok() {
+            problem = Some(format!("`{}`: {}", update.shown, update.tail(3)));
+        }
+    }
+    let names = PACKAGES;
+    let found = host.ask(cmd!(sh, "apk {extra...} search --exact --all {names...}"), Limits::seconds(60));
+    if !found.ok() && problem.is_none() {
+        problem = Some(format!("`{}`: {}", found.shown, found.tail(3)));
+    }
+    if repositories.is_empty() {
+        problem = Some(format!("{REPOSITORIES} enables no repository ({})", os.name));
+    }
+    (parse_search(&found.stdout), problem)
+}
+
+/// Lines `name-version` of `apk search --exact --all`. The version begins at the last dash that a digit
+/// follows and that is not the one before `rN`.
+pub fn parse_search(text: &str) -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in text.lines().filter_map(|l| l.split_whitespace().next()) {
+        let Some((rest, revision)) = line.rsplit_once("-r") else { continue };
+        let Some((name, version)) = rest.rsplit_once('-') else { continue };
+        if revision.parse::<u32>().is_ok() && version.starts_with(|c: char| c.is_ascii_digit()) {
+            let versions = found.entry(name.to_string()).or_default();
+            let version = format!("{version}-r{revision}");
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+    }
+    found
+}
+
+/// `P:` and `V:` lines of apk's installed database.
+pub fn parse_installed(text: &str) -> BTreeMap<String, String> {
+    let mut packages = BTreeMap::new();
+    let mut name = "";
+    for line in text.lines() {
+        if let Some(n) = line.strip_prefix("P:") {
+            name = n;
+        } else if let Some(version) = line.strip_prefix("V:") {
+            packages.insert(name.to_string(), version.to_string());
+        }
+    }
+    packages
+}
+
+/// Enabled lines of /etc/apk/repositories, without tags.
+pub fn parse_repositories(text: &str) -> Vec<String> {
+    text.lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+        .map(|l| if l.starts_with('@') { l.split_once(' ').map_or(l, |(_, url)| url.trim()) } else { l })
+        .map(str::to_string)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn search_output() {
+        // apk-tools 2.14.4, with two versions of one package on offer.
+        let text = "linux-lts-6.12.50-r0\nlinux-lts-6.12.51-r0\ndocker-28.3.3-r1\nlinux-firmware-none-20250509-r0\n\
+                    docker-cli-compose-2.36.2-r1\nWARNING: something\n";
+        let found = parse_search(text);
+        assert_eq!(found["linux-lts"], ["6.12.50-r0", "6.12.51-r0"]);
+        assert_eq!(found["docker-cli-compose"], ["2.36.2-r1"]);
+        assert_eq!(found["linux-firmware-none"], ["20250509-r0"]);
+        assert_eq!(found.len(), 4);
+    }
+
+    #[test]
+    fn installed_database() {
+        let text = "C:Q1abc=\nP:kmod\nV:34.2-r0\nA:x86_64\nF:etc\nR:x\n\nC:Q1d=\nP:linux-virt\nV:6.12.50-r0\n";
+        let found = parse_installed(text);
+        assert_eq!(found["kmod"], "34.2-r0");
+        assert_eq!(found["linux-virt"], "6.12.50-r0");
+    }
+
+    #[test]
+    fn community_beside_main() {
+        let repos = parse_repositories("# x\nhttp://dl-cdn.alpinelinux.org/alpine/v3.22/main\n#http://x/community\n");
+        assert_eq!(missing_community(&repos).as_deref(), Some("http://dl-cdn.alpinelinux.org/alpine/v3.22/community"));
+        assert_eq!(missing_community(&["http://m/v3.22/main".into(), "http://m/v3.22/community/".into()]), None);
+        assert_eq!(missing_community(&["/media/cdrom/apks".into()]), None);
+        assert_eq!(parse_repositories("@edge http://m/edge/main\n"), ["http://m/edge/main"]);
+    }
+}

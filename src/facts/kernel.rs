@@ -1,0 +1,132 @@
+//! Kernels that run and are installed, and what is known of their modules.
+
+use std::collections::BTreeSet;
+
+use super::{InstalledKernel, InstalledModule, Kernel, Modules};
+use crate::host::{Host, files::sha256};
+use crate::module;
+
+/// wg-easy selects iptables-legacy, so the host must have these tables loaded.
+pub const IPTABLES: &[&str] =
+    &["ip_tables", "iptable_nat", "iptable_filter", "ip6_tables", "ip6table_nat", "ip6table_filter"];
+/// Where this program puts the module below `/lib/modules/<release>/`.
+pub const EXTRA: &str = "extra/amneziawg.ko";
+
+pub fn probe(host: &Host) -> Kernel {
+    Kernel {
+        running: host.release(),
+        boot_id: host.boot_id(),
+        installed: installed(host),
+        lockdown: parse_lockdown(&host.read_text("/sys/kernel/security/lockdown").unwrap_or_default()).into(),
+        sig_enforce: host.read_trimmed("/sys/module/module/parameters/sig_enforce").as_deref() == Some("Y"),
+    }
+}
+
+/// Alpine's kernel packages say their release in `/usr/share/kernel/<flavour>/kernel.release`.
+fn installed(host: &Host) -> Vec<InstalledKernel> {
+    host.names("/usr/share/kernel")
+        .into_iter()
+        .filter_map(|flavour| {
+            let release = host.read_trimmed(format!("/usr/share/kernel/{flavour}/kernel.release"))?;
+            Some(InstalledKernel {
+                vmlinuz: host.exists(format!("/boot/vmlinuz-{flavour}")),
+                initramfs: host.exists(format!("/boot/initramfs-{flavour}")),
+                modules: host.exists(format!("/lib/modules/{release}/modules.dep")),
+                flavour,
+                release,
+            })
+        })
+        .collect()
+}
+
+pub fn modules(host: &Host) -> Modules {
+    let loaded: BTreeSet<String> =
+        parse_proc_modules(&host.read_text("/proc/modules").unwrap_or_default()).into_iter().collect();
+    let interesting = IPTABLES.iter().chain(&["amneziawg", "wireguard", "tun"]);
+    Modules {
+        // A built-in module with parameters, or one that is loaded, has a directory here.
+        loaded: interesting
+            .filter(|m| loaded.contains(**m) || host.is_dir(format!("/sys/module/{m}")) || builtin(host, m))
+            .map(|m| m.to_string())
+            .collect(),
+        amneziawg: host
+            .names("/lib/modules")
+            .into_iter()
+            .filter_map(|release| Some((release.clone(), installed_module(host, &release)?)))
+            .collect(),
+        loaded_srcversion: host.read_trimmed("/sys/module/amneziawg/srcversion"),
+    }
+}
+
+/// The module file that kmod would load for `release`.
+pub fn installed_module(host: &Host, release: &str) -> Option<InstalledModule> {
+    let base = format!("/lib/modules/{release}");
+    let dep = host.read_text(format!("{base}/modules.dep")).unwrap_or_default();
+    let listed = dep.lines().filter_map(|l| l.split(':').next()).find(|p| is_amneziawg(p));
+    let path = format!("{base}/{}", listed.unwrap_or(EXTRA));
+    let bytes = host.read(&path)?;
+    let binary = host.read(format!("{base}/modules.dep.bin")).unwrap_or_default();
+    Some(InstalledModule {
+        sha256: sha256(&bytes),
+        vermagic_release: module::inspect(&bytes, &module::Limits::default())
+            .map(|i| i.vermagic.release)
+            .unwrap_or_default(),
+        indexed: listed.is_some_and(|l| contains(&binary, l.as_bytes())),
+        path,
+    })
+}
+
+fn is_amneziawg(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.strip_prefix("amneziawg.ko").is_some_and(|rest| matches!(rest, "" | ".gz" | ".xz" | ".zst"))
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|w| w == needle)
+}
+
+fn builtin(host: &Host, name: &str) -> bool {
+    let file = format!("/lib/modules/{}/modules.builtin", host.release());
+    host.read_text(file).is_some_and(|t| t.lines().any(|l| l.ends_with(&format!("/{name}.ko"))))
+}
+
+/// The names in `/proc/modules` of modules that are live.
+pub fn parse_proc_modules(text: &str) -> Vec<String> {
+    text.lines()
+        .filter(|l| l.split(' ').nth(4).is_none_or(|state| state == "Live"))
+        .filter_map(|l| l.split(' ').next())
+        .map(str::to_string)
+        .collect()
+}
+
+/// The chosen word in `none [integrity] confidentiality`.
+pub fn parse_lockdown(text: &str) -> &str {
+    text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("none", |(word, _)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_modules_only() {
+        let text = "amneziawg 94208 0 - Live 0xffffffffc0321000 (OE)\nudp_tunnel 32768 1 amneziawg, Live 0x0\n\
+                    half 4096 0 - Loading 0x0\n";
+        assert_eq!(parse_proc_modules(text), ["amneziawg", "udp_tunnel"]);
+    }
+
+    #[test]
+    fn lockdown_states() {
+        assert_eq!(parse_lockdown("none [integrity] confidentiality\n"), "integrity");
+        assert_eq!(parse_lockdown("[none] integrity confidentiality\n"), "none");
+        assert_eq!(parse_lockdown(""), "none");
+    }
+
+    #[test]
+    fn module_file_names() {
+        assert!(is_amneziawg("extra/amneziawg.ko"));
+        assert!(is_amneziawg("updates/amneziawg.ko.gz"));
+        assert!(!is_amneziawg("extra/amneziawg.ko.bak"));
+        assert!(!is_amneziawg("kernel/drivers/net/wireguard/wireguard.ko"));
+    }
+}

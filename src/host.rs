@@ -1,0 +1,137 @@
+//! The one door to the outside world: files below the root, commands, the environment, the clock.
+//!
+//! With `--root DIR` every path is below DIR and every command is looked up in `DIR/.fakeroot/bin`
+//! only, so that nothing of the machine the program runs on can be changed.
+
+pub mod command;
+pub mod files;
+pub mod log;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::{Error, Kind, Result};
+pub use command::{Limits, Output};
+pub use log::Log;
+
+/// Directory below a fake root that marks it as one and holds its stand-in programs.
+pub const FAKE_MARK: &str = ".fakeroot";
+
+/// Everything this program knows of the world outside it goes through here.
+pub struct Host {
+    root: Option<PathBuf>,
+    env: BTreeMap<String, String>,
+    pub log: Log,
+    shell: xshell::Shell,
+    boundaries: Cell<u32>,
+    kill_at: Option<u32>,
+}
+
+impl Host {
+    /// The machine itself, or a prepared directory that plays one (`root`).
+    pub fn new(root: Option<&Path>, env: BTreeMap<String, String>) -> Result<Host> {
+        let root = match root {
+            None => None,
+            Some(dir) => {
+                let dir = dir.canonicalize().map_err(|e| {
+                    Error::new(Kind::Usage, format!("--root {}: {e}", dir.display()))
+                        .remedy("name a directory that exists")
+                })?;
+                if !dir.join(FAKE_MARK).is_dir() {
+                    return Err(Error::new(
+                        Kind::Usage,
+                        format!("--root {}: this is not a prepared root", dir.display()),
+                    )
+                    .cause(format!("it has no {FAKE_MARK}/bin with the programs to run in place of the host's"))
+                    .remedy("see scripts/first-look, which prepares one"));
+                }
+                Some(dir)
+            }
+        };
+        // A kill point exists only where nothing but a prepared directory can be hurt.
+        let kill_at = root.as_ref().and(env.get("AWG_TEST_KILL_AT")).and_then(|n| n.parse().ok());
+        let shell =
+            xshell::Shell::new().map_err(|e| Error::new(Kind::Usage, "cannot tell the current directory").cause(e))?;
+        Ok(Host { root, env, log: Log::off(), shell, boundaries: Cell::new(0), kill_at })
+    }
+
+    /// For `xshell::cmd!`, which renders commands the way a person would type them.
+    pub fn shell(&self) -> &xshell::Shell {
+        &self.shell
+    }
+
+    pub fn is_fake(&self) -> bool {
+        self.root.is_some()
+    }
+
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    /// Where `path` (absolute, as the host sees it) really is.
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        match &self.root {
+            None => path.to_path_buf(),
+            Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
+        }
+    }
+
+    pub fn env(&self, name: &str) -> Option<&str> {
+        self.env.get(name).map(String::as_str)
+    }
+
+    pub fn env_all(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
+    /// Seconds since 1970; a clock before that counts as 0.
+    pub fn now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+    }
+
+    /// Changes with every boot; the evidence that a reboot has happened.
+    pub fn boot_id(&self) -> String {
+        self.read_trimmed("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+    }
+
+    /// The running kernel's release, as `uname -r` prints it.
+    pub fn release(&self) -> String {
+        self.read_trimmed("/proc/sys/kernel/osrelease").unwrap_or_default()
+    }
+
+    /// Root on the machine itself; a fake root asks for nothing.
+    pub fn require_root(&self) -> Result<()> {
+        if self.is_fake() || nix::unistd::geteuid().is_root() {
+            return Ok(());
+        }
+        Err(Error::host("awg-install must run as root")
+            .cause(format!("the effective user id is {}", nix::unistd::geteuid()))
+            .remedy("log in as root, or run it with doas or sudo"))
+    }
+
+    /// Writes everything that is still in memory to the disks.
+    pub fn sync(&self) {
+        if !self.is_fake() {
+            nix::unistd::sync();
+        }
+    }
+
+    /// A boundary between two durable states. Tests kill the program at the n-th one; on a real host
+    /// it does nothing.
+    pub fn boundary(&self) {
+        let n = self.boundaries.get() + 1;
+        self.boundaries.set(n);
+        if self.kill_at == Some(n) {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
+            // The signal is delivered before kill() returns to us, but say so to the compiler.
+            std::process::abort();
+        }
+    }
+
+    pub fn boundaries_passed(&self) -> u32 {
+        self.boundaries.get()
+    }
+}

@@ -1,0 +1,206 @@
+//! Reading, and writing in a way that survives a power cut: temporary file, fsync, rename, fsync.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+use sha2::{Digest, Sha256};
+
+use super::Host;
+use crate::error::{Error, Kind, Result};
+
+/// The lowercase hexadecimal SHA-256 of `bytes`.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Owner, group and permission bits of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Owner {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Host {
+    /// `None` where the file is absent or cannot be read: facts are what could be learned.
+    pub fn read(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        fs::read(self.path(path)).ok()
+    }
+
+    pub fn read_text(&self, path: impl AsRef<Path>) -> Option<String> {
+        self.read(path).map(|b| String::from_utf8_lossy(&b).into_owned())
+    }
+
+    pub fn read_trimmed(&self, path: impl AsRef<Path>) -> Option<String> {
+        self.read_text(path).map(|s| s.trim().to_string())
+    }
+
+    pub fn exists(&self, path: impl AsRef<Path>) -> bool {
+        self.path(path).symlink_metadata().is_ok()
+    }
+
+    pub fn is_dir(&self, path: impl AsRef<Path>) -> bool {
+        self.path(path).is_dir()
+    }
+
+    pub fn owner(&self, path: impl AsRef<Path>) -> Option<Owner> {
+        let m = self.path(path).metadata().ok()?;
+        Some(Owner { mode: m.mode() & 0o7777, uid: m.uid(), gid: m.gid() })
+    }
+
+    /// The names in a directory, sorted; empty where there is none.
+    pub fn names(&self, dir: impl AsRef<Path>) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.path(dir)) else { return Vec::new() };
+        let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// Free space for root in MiB on the file system that holds `path`.
+    pub fn free_mib(&self, path: impl AsRef<Path>) -> Option<u64> {
+        if let Some(text) = self.is_fake().then(|| self.read_trimmed("/.fakeroot/free_mib")).flatten() {
+            return text.parse().ok();
+        }
+        let s = nix::sys::statvfs::statvfs(&self.path(path)).ok()?;
+        Some(s.blocks_available() * s.fragment_size() / (1 << 20))
+    }
+
+    /// A file the operator named. The error says which one and what to do.
+    pub fn read_named(&self, kind: Kind, what: &str, path: &Path, limit: u64) -> Result<Vec<u8>> {
+        let place = if path.is_absolute() { self.path(path) } else { path.to_path_buf() };
+        let fail = |e: &dyn std::fmt::Display| {
+            Error::new(kind, format!("{what} {}: cannot be read", path.display()))
+                .cause(e)
+                .remedy("check the path and its permissions")
+        };
+        let file = File::open(place).map_err(|e| fail(&e))?;
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| fail(&e))?;
+        if bytes.len() as u64 > limit {
+            return Err(fail(&format!("it is larger than {limit} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    /// Replaces or creates a file so that at any instant it holds the old content or the new one.
+    pub fn write(&self, path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()> {
+        self.write_owned(path, bytes, Owner { mode, uid: 0, gid: 0 }, false)
+    }
+
+    /// As `write`, and gives the file back to the owner it had.
+    pub fn restore(&self, path: impl AsRef<Path>, bytes: &[u8], owner: Owner) -> Result<()> {
+        self.write_owned(path, bytes, owner, true)
+    }
+
+    fn write_owned(&self, path: impl AsRef<Path>, bytes: &[u8], owner: Owner, chown: bool) -> Result<()> {
+        let path = path.as_ref();
+        let place = self.path(path);
+        let fail = |e: std::io::Error| Error::step(format!("{}: cannot be written", path.display())).cause(e);
+        let dir = place.parent().expect("an absolute path has a parent");
+        let name = place.file_name().expect("a file has a name").to_string_lossy().into_owned();
+        let temporary = dir.join(format!(".{name}.awg-new"));
+        // Left by a run that was cut off; nobody else writes this name.
+        let _ = fs::remove_file(&temporary);
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(owner.mode).open(&temporary).map_err(fail)?;
+        let done = (|| {
+            self.boundary();
+            file.write_all(bytes)?;
+            file.set_permissions(fs::Permissions::from_mode(owner.mode))?;
+            if chown && !self.is_fake() {
+                std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid))?;
+            }
+            file.sync_all()?;
+            self.boundary();
+            fs::rename(&temporary, &place)?;
+            sync_dir(dir)
+        })();
+        if let Err(e) = done {
+            let _ = fs::remove_file(&temporary);
+            return Err(fail(e));
+        }
+        self.boundary();
+        Ok(())
+    }
+
+    /// Creates a directory and those above it; tells which of them were not there before, topmost first.
+    pub fn make_dirs(&self, path: impl AsRef<Path>, mode: u32) -> Result<Vec<String>> {
+        let path = path.as_ref();
+        let mut made = Vec::new();
+        for dir in path.ancestors().collect::<Vec<_>>().into_iter().rev() {
+            let place = self.path(dir);
+            if place.is_dir() {
+                continue;
+            }
+            fs::create_dir(&place)
+                .and_then(|()| fs::set_permissions(&place, fs::Permissions::from_mode(mode)))
+                .and_then(|()| sync_dir(place.parent().expect("below the root")))
+                .map_err(|e| Error::step(format!("{}: cannot make the directory", dir.display())).cause(e))?;
+            made.push(dir.to_string_lossy().into_owned());
+        }
+        Ok(made)
+    }
+
+    /// Removes a file or link; one that is not there is fine.
+    pub fn remove_file(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let place = self.path(path);
+        match fs::remove_file(&place) {
+            Ok(()) => {
+                let _ = sync_dir(place.parent().expect("an absolute path has a parent"));
+                self.boundary();
+                Ok(())
+            }
+            Err(e) if e.kind() == ErrorKind::NotFound || e.kind() == ErrorKind::NotADirectory => Ok(()),
+            Err(e) => Err(Error::step(format!("{}: cannot be removed", path.display())).cause(e)),
+        }
+    }
+
+    /// Removes a directory only when it is empty; tells whether it is gone.
+    pub fn remove_empty_dir(&self, path: impl AsRef<Path>) -> bool {
+        let place = self.path(path);
+        match fs::remove_dir(&place) {
+            Ok(()) => true,
+            Err(e) => e.kind() == ErrorKind::NotFound,
+        }
+    }
+
+    /// Removes a directory and all in it. Links are removed, never followed.
+    pub fn remove_tree(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        match fs::remove_dir_all(self.path(path)) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                Err(Error::step(format!("{}: cannot be removed", path.display())).cause(e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Exclusive lock for as long as the returned value lives; `None` when another run holds it.
+    pub fn lock(&self, path: impl AsRef<Path>) -> Result<Option<Flock<File>>> {
+        let path = path.as_ref();
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(self.path(path))
+            .map_err(|e| Error::step(format!("{}: cannot be opened", path.display())).cause(e))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, e)) => Err(Error::step(format!("{}: cannot be locked", path.display())).cause(e)),
+        }
+    }
+}
+
+fn sync_dir(dir: &Path) -> std::io::Result<()> {
+    File::open(dir)?.sync_all()
+}

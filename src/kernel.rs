@@ -1,0 +1,137 @@
+//! Installing a kernel package and its module, and checking what that really left.
+
+use xshell::cmd;
+
+use crate::bootloader;
+use crate::error::{Error, Result};
+use crate::facts::kernel::{EXTRA, installed_module};
+use crate::host::{Host, Limits, files::sha256};
+use crate::module::{self, Evidence, Inspection, Machine, Target};
+
+/// apk may have to fetch a hundred megabytes over a slow link.
+const APK: u64 = 1800;
+
+/// `apk add`, waiting for another apk to end.
+pub fn add_packages(host: &Host, add: &[String]) -> Result<()> {
+    let sh = host.shell();
+    let out = host.ask(cmd!(sh, "apk --wait 60 add {add...}"), Limits::seconds(APK));
+    if out.ok() {
+        return Ok(());
+    }
+    Err(out
+        .error(format!("installing {} failed", add.join(" ")))
+        .remedy("see the cause; run this again when it is gone"))
+}
+
+/// Adds the kernel and verifies its files, for apk exits 0 when a trigger has failed.
+pub fn install(host: &Host, release: &str, flavour: &str, add: &[String]) -> Result<()> {
+    add_packages(host, add)?;
+    verify(host, release, flavour)
+}
+
+/// Everything a boot of `release` needs is there.
+pub fn verify(host: &Host, release: &str, flavour: &str) -> Result<()> {
+    let sh = host.shell();
+    let file = format!("/usr/share/kernel/{flavour}/kernel.release");
+    let got = host.read_trimmed(&file).unwrap_or_default();
+    if got != release {
+        return Err(Error::step(format!("the package for {release} left another kernel"))
+            .cause(format!("{file} says {got:?}"))
+            .remedy("check which linux-lts the repository really has"));
+    }
+    for needed in [format!("/boot/vmlinuz-{flavour}"), format!("/lib/modules/{release}/modules.dep")] {
+        if !host.exists(&needed) {
+            return Err(Error::step(format!("{needed} is missing after the kernel was installed"))
+                .remedy("check the free space, run `apk fix`, then run this again"));
+        }
+    }
+    let initramfs = format!("/boot/initramfs-{flavour}");
+    if !host.exists(&initramfs) {
+        // The trigger may be switched off or may have failed.
+        host.run(cmd!(sh, "mkinitfs -o {initramfs} {release}"), Limits::seconds(300), "making the initramfs")?;
+        if !host.exists(&initramfs) {
+            return Err(Error::step(format!("{initramfs} is missing"))
+                .remedy("check the free space and /etc/mkinitfs/mkinitfs.conf"));
+        }
+        bootloader::regenerate(host)?;
+    }
+    let entry = bootloader::entry(host, flavour)?;
+    if entry.initrd.is_none() {
+        bootloader::regenerate(host)?;
+        if bootloader::entry(host, flavour)?.initrd.is_none() {
+            return Err(Error::step(format!("the boot entry for {flavour} names no initramfs"))
+                .remedy("run update-extlinux and look at /boot/extlinux.conf"));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the module for `release` and indexes it with kmod's depmod. `bytes` are those that were
+/// inspected; without any, the file that is there is indexed.
+pub fn install_module(host: &Host, release: &str, bytes: Option<&[u8]>, arch: &str) -> Result<()> {
+    let sh = host.shell();
+    let path = format!("/lib/modules/{release}/{EXTRA}");
+    if let Some(bytes) = bytes {
+        let (inspection, plain) = module::open(bytes, &module::Limits::default())?;
+        check(host, &inspection, release, arch)?;
+        host.make_dirs(format!("/lib/modules/{release}/extra"), 0o755)?;
+        host.write(&path, &plain, 0o644)?;
+        let back = host.read(&path).map(|b| sha256(&b));
+        if back.as_deref() != Some(inspection.uncompressed_sha256.as_str()) {
+            return Err(Error::step(format!("{path} does not read back as written")).remedy("check the disk"));
+        }
+    }
+    // BusyBox's depmod writes only text indexes, which modinfo inside the container does not read.
+    let version = host.ask(cmd!(sh, "depmod --version"), Limits::seconds(20));
+    if !version.stdout.contains("kmod") {
+        add_packages(host, &["kmod".to_string()])?;
+    }
+    host.run(cmd!(sh, "depmod {release}"), Limits::seconds(120), "indexing the modules")?;
+    match installed_module(host, release) {
+        Some(m) if m.indexed => Ok(()),
+        Some(m) => {
+            Err(Error::step(format!("{} is not in modules.dep.bin", m.path)).cause("depmod ran and did not index it"))
+        }
+        None => Err(Error::step(format!("no module for {release} is indexed"))),
+    }
+}
+
+/// Holds a module against the installed kernel: release, flags, symbol CRCs, dependencies, signature.
+pub fn check(host: &Host, inspection: &Inspection, release: &str, arch: &str) -> Result<()> {
+    let target = target(host, inspection, release, arch);
+    let findings = module::check(inspection, &target);
+    match module::refusal(inspection, &target, &findings) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// What is known of the kernel `release` that is installed here.
+pub fn target(host: &Host, inspection: &Inspection, release: &str, arch: &str) -> Target {
+    let machine = Machine::from_uname(arch).unwrap_or(inspection.machine);
+    let base = format!("/lib/modules/{release}");
+    let dep = host.read_text(format!("{base}/modules.dep")).unwrap_or_default();
+    let limits = module::Limits::default();
+    let mut seen = Evidence::new(release, machine);
+    for path in module::evidence_paths(&dep) {
+        if seen.covers(inspection) {
+            break;
+        }
+        if let Some(bytes) = host.read(format!("{base}/{path}")) {
+            // A module that cannot be read teaches nothing; the others may.
+            let _ = seen.add(&bytes, &limits);
+        }
+    }
+    let mut target = Target::new(release, machine).with_evidence(seen);
+    let builtin = host.read_text(format!("{base}/modules.builtin")).unwrap_or_default();
+    let mut names = module::names_from_dep(&dep);
+    names.extend(module::names_from_builtin(&builtin));
+    target.modules = Some(names);
+    target.lockdown = module::lockdown_from(&host.read_text("/sys/kernel/security/lockdown").unwrap_or_default());
+    target.sig_enforce = host.read_trimmed("/sys/module/module/parameters/sig_enforce").as_deref() == Some("Y");
+    let symvers = host.read_text(format!("/usr/src/linux-headers-{release}/Module.symvers"));
+    match symvers.map(|text| module::crcs_from_symvers(&text)) {
+        Some(Ok(crcs)) => target.with_symvers(crcs),
+        _ => target,
+    }
+}

@@ -1,0 +1,192 @@
+//! The ELF object behind a module, checked part by part before anything is read out of it.
+
+use super::{FETCH_AGAIN, Machine, bad, sniff};
+use crate::error::{Error, Result};
+use object::LittleEndian as LE;
+use object::elf::{self, FileHeader64, SectionHeader64, Sym64};
+use object::read::elf::{FileHeader, Rela, SectionHeader, SectionTable, Sym, SymbolTable};
+
+type Header = FileHeader64<LE>;
+
+const HEADER: usize = size_of::<Header>();
+const SECTION_HEADER: u64 = size_of::<SectionHeader64<LE>>() as u64;
+
+pub(crate) struct Elf<'a> {
+    pub machine: Machine,
+    /// Where the object ends by its own account.
+    pub end: u64,
+    bytes: &'a [u8],
+    sections: SectionTable<'a, Header>,
+    symbols: SymbolTable<'a, Header>,
+}
+
+/// One row of the symbol table that has a name.
+pub(crate) struct Symbol<'a> {
+    pub name: &'a [u8],
+    row: &'a Sym64<LE>,
+}
+
+impl<'a> Elf<'a> {
+    /// A 64-bit little-endian relocatable object whose every section lies within the file.
+    pub fn parse(bytes: &'a [u8]) -> Result<Elf<'a>> {
+        let header = header(bytes)?;
+        let size = bytes.len() as u64;
+        let (start, count) = (header.e_shoff.get(LE), u64::from(header.e_shnum.get(LE)));
+        if start == 0 || count == 0 {
+            return Err(bad("the ELF object has no section table").remedy(FETCH_AGAIN));
+        }
+        if u64::from(header.e_shentsize.get(LE)) != SECTION_HEADER {
+            return Err(bad("the ELF section headers have a wrong size").remedy(FETCH_AGAIN));
+        }
+        let table_end = start.saturating_add(count * SECTION_HEADER);
+        if table_end > size {
+            return Err(bad(format!(
+                "the file is cut short at the section table: {size} bytes of at least {table_end}"
+            ))
+            .remedy(FETCH_AGAIN));
+        }
+        let sections = header.sections(LE, bytes).map_err(malformed("section table"))?;
+        let mut end = table_end.max(HEADER as u64);
+        for section in sections.iter().skip(1) {
+            let name = sections.section_name(LE, section).map_err(malformed("section names"))?;
+            let Some((offset, length)) = section.file_range(LE) else { continue };
+            let section_end = offset.saturating_add(length);
+            if section_end > size {
+                return Err(bad(format!(
+                    "the file is cut short in section {}: {size} bytes of at least {section_end}",
+                    show(name)
+                ))
+                .remedy(FETCH_AGAIN));
+            }
+            end = end.max(section_end);
+        }
+        let symbols = sections.symbols(LE, bytes, elf::SHT_SYMTAB).map_err(malformed("symbol table"))?;
+        let machine = Machine::from_elf(header.e_machine.get(LE));
+        Ok(Elf { machine, end, bytes, sections, symbols })
+    }
+
+    /// The data of the section of that name, which may be there once at most.
+    pub fn section(&self, name: &str) -> Result<Option<&'a [u8]>> {
+        let mut found = None;
+        for section in self.sections.iter() {
+            if self.sections.section_name(LE, section).ok() != Some(name.as_bytes()) {
+                continue;
+            }
+            if found.is_some() {
+                return Err(bad(format!("the module has two sections {name}")).remedy(FETCH_AGAIN));
+            }
+            found = Some(section.data(LE, self.bytes).map_err(malformed(name))?);
+        }
+        Ok(found)
+    }
+
+    /// Whether there is more than the null entry that every symbol table starts with.
+    pub fn has_symbols(&self) -> bool {
+        self.symbols.len() > 1
+    }
+
+    pub fn symbols(&self) -> impl Iterator<Item = Result<Symbol<'a>>> {
+        self.symbols.iter().skip(1).map(|row| {
+            let name = self.symbols.symbol_name(LE, row).map_err(malformed("symbol names"))?;
+            Ok(Symbol { name, row })
+        })
+    }
+
+    /// The 32-bit value that a symbol of this object stands for or points to.
+    pub fn word_at(&self, symbol: &Symbol<'a>) -> Option<u32> {
+        let value = symbol.row.st_value.get(LE);
+        let index = symbol.row.st_shndx.get(LE);
+        if index == elf::SHN_ABS {
+            return u32::try_from(value).ok();
+        }
+        let section = self.sections.section(object::SectionIndex(usize::from(index))).ok()?;
+        word(section.data(LE, self.bytes).ok()?, usize::try_from(value).ok()?)
+    }
+
+    /// Names of the symbols that the relocations of `section` refer to, with the offset of each.
+    pub fn relocations(&self, section: &str) -> Result<Vec<(u64, &'a [u8])>> {
+        let wanted = format!(".rela{section}");
+        let mut found = Vec::new();
+        for candidate in self.sections.iter() {
+            if self.sections.section_name(LE, candidate).ok() != Some(wanted.as_bytes()) {
+                continue;
+            }
+            let Some((rows, _)) = candidate.rela(LE, self.bytes).map_err(malformed(&wanted))? else { continue };
+            for row in rows {
+                let index = object::SymbolIndex(row.r_sym(LE, false) as usize);
+                let symbol = self.symbols.symbol(index).map_err(malformed(&wanted))?;
+                let name = self.symbols.symbol_name(LE, symbol).map_err(malformed(&wanted))?;
+                found.push((row.r_offset(LE), name));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Symbol<'_> {
+    pub fn is_import(&self) -> bool {
+        self.row.is_undefined(LE) && !self.name.is_empty()
+    }
+
+    /// The kernel leaves a weak import unresolved when nothing exports it.
+    pub fn is_weak(&self) -> bool {
+        self.row.is_weak()
+    }
+}
+
+/// The 32-bit little-endian word at an offset.
+pub(crate) fn word(data: &[u8], offset: usize) -> Option<u32> {
+    let bytes = data.get(offset..offset.checked_add(4)?)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// Bytes out of a file, made fit for a terminal.
+pub(crate) fn show(bytes: &[u8]) -> String {
+    let clipped = bytes.get(..80).unwrap_or(bytes);
+    clipped.iter().map(|b| if b.is_ascii_graphic() { char::from(*b) } else { '?' }).collect()
+}
+
+fn header(bytes: &[u8]) -> Result<&Header> {
+    if bytes.is_empty() {
+        return Err(bad("the file is empty").remedy(FETCH_AGAIN));
+    }
+    if !bytes.starts_with(&elf::ELFMAG) {
+        return Err(sniff::not_elf(bytes));
+    }
+    let class = bytes.get(4).copied().unwrap_or(elf::ELFCLASS64);
+    if class == elf::ELFCLASS32 {
+        return Err(wrong_build("a 32-bit module"));
+    }
+    let order = bytes.get(5).copied().unwrap_or(elf::ELFDATA2LSB);
+    if order == elf::ELFDATA2MSB {
+        return Err(wrong_build("a big-endian module"));
+    }
+    if bytes.len() < HEADER {
+        return Err(bad(format!("the file is cut short in the ELF header: {} bytes of {HEADER}", bytes.len()))
+            .remedy(FETCH_AGAIN));
+    }
+    let header = Header::parse(bytes).map_err(malformed("ELF header"))?;
+    match header.e_type.get(LE) {
+        elf::ET_REL => Ok(header),
+        kind => {
+            let what = match kind {
+                elf::ET_EXEC => "an executable program",
+                elf::ET_DYN => "a shared library or program",
+                elf::ET_CORE => "a core dump",
+                _ => "an ELF file of unknown type",
+            };
+            Err(bad(format!("the file is {what}, not a relocatable object as a kernel module is"))
+                .remedy("name the amneziawg.ko file"))
+        }
+    }
+}
+
+fn wrong_build(what: &str) -> Error {
+    bad(format!("the file is {what}; this program installs 64-bit little-endian modules only"))
+        .remedy("take the module built for x86_64 or aarch64")
+}
+
+fn malformed(part: &str) -> impl Fn(object::read::Error) -> Error {
+    let message = format!("the ELF object is damaged ({part})");
+    move |cause| bad(message.clone()).cause(cause).remedy(FETCH_AGAIN)
+}

@@ -1,0 +1,273 @@
+//! The files this program owns, and their contents: pure functions of the configuration and the plan.
+
+use minijinja::{Environment, UndefinedBehavior};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, Privilege, Web};
+use crate::error::{Error, Kind, Result};
+use crate::facts::kernel::IPTABLES;
+use crate::host::files::sha256;
+use crate::step::TRIAL;
+
+pub const SELF: &str = "/usr/local/sbin/awg-install";
+pub const CONFIG: &str = "/etc/awg-install/config.yaml";
+pub const SERVICE: &str = "/etc/init.d/awg-install";
+pub const MODULES_LOAD: &str = "/etc/modules-load.d/awg-install.conf";
+pub const SYSCTL: &str = "/etc/sysctl.d/60-awg-install.conf";
+pub const TRIAL_ENTRY: &str = "/etc/update-extlinux.d/awg-install";
+
+/// One of the files this program writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owned {
+    /// The effective configuration; with the password only until the server has started once.
+    Config,
+    ResumeService,
+    ModulesLoad,
+    Sysctl,
+    Compose,
+    /// The container's environment for its first start: holds the password.
+    FirstEnvironment,
+    Environment,
+}
+
+/// What carries the tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rung {
+    Kernel,
+    Userspace,
+    Wireguard,
+}
+
+/// All that a rendering depends on.
+pub struct Inputs<'a> {
+    pub config: &'a Config,
+    pub rung: Rung,
+    pub ipv6: bool,
+    /// IPv6 is switched off on the host altogether: not even its sysctls exist for a container.
+    pub image: String,
+    /// sysctl lines this host needs.
+    pub sysctl: Vec<(String, String)>,
+    /// The effective configuration as YAML, without the password.
+    pub effective: String,
+}
+
+const TEMPLATES: &[(&str, &str)] = &[
+    ("compose.yaml", include_str!("../templates/compose.yaml")),
+    ("wg-easy.env", include_str!("../templates/wg-easy.env")),
+    ("resume.initd", include_str!("../templates/resume.initd")),
+    ("trial-entry.conf", include_str!("../templates/trial-entry.conf")),
+];
+
+impl Owned {
+    pub fn path(self, config: &Config) -> String {
+        let directory = &config.container.directory;
+        match self {
+            Owned::Config => CONFIG.into(),
+            Owned::ResumeService => SERVICE.into(),
+            Owned::ModulesLoad => MODULES_LOAD.into(),
+            Owned::Sysctl => SYSCTL.into(),
+            Owned::Compose => format!("{directory}/compose.yaml"),
+            Owned::FirstEnvironment | Owned::Environment => format!("{directory}/wg-easy.env"),
+        }
+    }
+
+    pub fn mode(self) -> u32 {
+        match self {
+            Owned::Config | Owned::FirstEnvironment | Owned::Environment => 0o600,
+            Owned::ResumeService => 0o755,
+            Owned::ModulesLoad | Owned::Sysctl | Owned::Compose => 0o644,
+        }
+    }
+
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Owned::Config => "the effective configuration",
+            Owned::ResumeService => "service that goes on after the reboot",
+            Owned::ModulesLoad => "modules to load at boot",
+            Owned::Sysctl => "forwarding",
+            Owned::Compose => "the container",
+            Owned::FirstEnvironment => "the container's settings for its first start",
+            Owned::Environment => "the container's settings, without the password",
+        }
+    }
+
+    /// The file's content.
+    pub fn render(self, inputs: &Inputs) -> Result<String> {
+        match self {
+            Owned::Config => Ok(config_text(inputs)),
+            Owned::ResumeService => fill("resume.initd", minijinja::context! { program => SELF }),
+            Owned::ModulesLoad => Ok(modules_load(inputs.rung)),
+            Owned::Sysctl => Ok(sysctl(inputs)),
+            Owned::Compose => compose(inputs, &revision(inputs)?),
+            Owned::FirstEnvironment => environment(inputs, true),
+            Owned::Environment => environment(inputs, false),
+        }
+    }
+}
+
+impl Rung {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Rung::Kernel => "kernel",
+            Rung::Userspace => "userspace",
+            Rung::Wireguard => "wireguard",
+        }
+    }
+
+    /// Kind of wg0 that proves this rung.
+    pub fn interface(self) -> &'static str {
+        match self {
+            Rung::Kernel => "amneziawg",
+            Rung::Userspace => "tun",
+            Rung::Wireguard => "wireguard",
+        }
+    }
+
+    /// Kernel modules that must be loaded on the host.
+    pub fn modules(self) -> Vec<&'static str> {
+        let first: &[&str] = match self {
+            Rung::Kernel => &["amneziawg", "tun"],
+            Rung::Userspace => &["tun"],
+            Rung::Wireguard => &["wireguard"],
+        };
+        first.iter().chain(IPTABLES).copied().collect()
+    }
+}
+
+/// Identifies a rendering without the password, so that a container can be held against it.
+pub fn revision(inputs: &Inputs) -> Result<String> {
+    let text = format!("{}\n{}", compose(inputs, "-")?, environment(inputs, false)?);
+    Ok(sha256(text.as_bytes())[..16].to_string())
+}
+
+/// The loader's entry for one boot of the new kernel. `like` is the generated entry of the same kernel.
+pub fn trial_entry(linux: &str, initrd: Option<&str>, append: &str, old_label: &str) -> Result<String> {
+    fill("trial-entry.conf", minijinja::context! { label => TRIAL, linux, initrd, append, old_label })
+}
+
+/// Fills a template; a placeholder that nothing fills is an error.
+fn fill(name: &str, context: minijinja::Value) -> Result<String> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.set_keep_trailing_newline(true);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.add_filter("yaml", |v: String| serde_json::to_string(&v).expect("a string"));
+    let text = TEMPLATES.iter().find(|(n, _)| *n == name).expect("a template of ours").1;
+    environment
+        .render_named_str(name, text, context)
+        .map_err(|e| Error::step(format!("template {name} cannot be filled in")).cause(e))
+}
+
+fn config_text(inputs: &Inputs) -> String {
+    format!("# The effective configuration, written by awg-install.\n{}", inputs.effective)
+}
+
+fn modules_load(rung: Rung) -> String {
+    format!("# Written by awg-install; read by the modules service at boot.\n{}\n", rung.modules().join("\n"))
+}
+
+fn sysctl(inputs: &Inputs) -> String {
+    let mut text = String::from("# Written by awg-install: a server forwards its clients' packets.\n");
+    for (name, value) in &inputs.sysctl {
+        text.push_str(&format!("{name} = {value}\n"));
+    }
+    text
+}
+
+fn compose(inputs: &Inputs, revision: &str) -> Result<String> {
+    let config = inputs.config;
+    fill(
+        "compose.yaml",
+        minijinja::context! {
+            mode => inputs.rung.as_str(),
+            image => inputs.image,
+            name => config.container.name.to_string(),
+            port => config.server.port,
+            web_port => config.server.web_port,
+            public => config.server.web == Web::Public,
+            documented => config.container.privilege == Privilege::Documented,
+            ipv6 => inputs.ipv6,
+            revision_label => crate::facts::engine::REVISION_LABEL,
+            revision,
+            tool => if inputs.rung == Rung::Wireguard { "wg" } else { "awg" },
+        },
+    )
+}
+
+fn environment(inputs: &Inputs, first: bool) -> Result<String> {
+    let config = inputs.config;
+    let server = &config.server;
+    let list = |items: Vec<String>| items.join(",");
+    let mut values: Vec<(&str, String)> = vec![
+        ("PORT", server.web_port.to_string()),
+        ("INSECURE", "true".into()),
+        ("DISABLE_IPV6", (!inputs.ipv6).to_string()),
+        ("EXPERIMENTAL_AWG", "true".into()),
+        ("OVERRIDE_AUTO_AWG", if inputs.rung == Rung::Wireguard { "wg" } else { "awg" }.into()),
+    ];
+    if first {
+        values.push(("INIT_ENABLED", "true".into()));
+        values.push(("INIT_USERNAME", server.username.as_ref().map(ToString::to_string).unwrap_or_default()));
+        values.push(("INIT_PASSWORD", server.password.as_ref().map(|p| p.expose().to_string()).unwrap_or_default()));
+        values.push(("INIT_HOST", server.host.as_ref().map(ToString::to_string).unwrap_or_default()));
+        values.push(("INIT_PORT", server.port.to_string()));
+        if !server.dns.is_empty() {
+            values.push(("INIT_DNS", list(server.dns.iter().map(ToString::to_string).collect())));
+        }
+        if let (Some(v4), Some(v6)) = (&server.ipv4_cidr, &server.ipv6_cidr) {
+            values.push(("INIT_IPV4_CIDR", v4.to_string()));
+            values.push(("INIT_IPV6_CIDR", v6.to_string()));
+        }
+        if !server.allowed_ips.is_empty() {
+            values.push(("INIT_ALLOWED_IPS", list(server.allowed_ips.iter().map(ToString::to_string).collect())));
+        }
+    }
+    let lines = values
+        .iter()
+        .map(|(name, value)| Ok(format!("{name}={}", quote(name, value)?)))
+        .collect::<Result<Vec<String>>>()?;
+    fill("wg-easy.env", minijinja::context! { lines })
+}
+
+/// Quotes a value for compose's env_file reader: single quotes take everything literally except a
+/// single quote; double quotes would expand `$`.
+pub fn quote(name: &str, value: &str) -> Result<String> {
+    let refuse = |why: &str| {
+        Err(Error::new(Kind::Config, format!("the value for {name} cannot be handed to the container"))
+            .cause(why)
+            .remedy("choose a value without that character"))
+    };
+    if value.chars().any(char::is_control) {
+        return refuse("it contains a control character");
+    }
+    if !value.contains('\'') && !value.ends_with('\\') {
+        return Ok(format!("'{value}'"));
+    }
+    if value.contains(['"', '\\', '$', '`']) {
+        return refuse("it contains a single quote, or ends in a backslash, together with one of \" \\ $ `");
+    }
+    Ok(format!("\"{value}\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting() {
+        assert_eq!(quote("X", "a$b`c\"d #e").unwrap(), "'a$b`c\"d #e'");
+        assert_eq!(quote("X", "it's").unwrap(), "\"it's\"");
+        assert!(quote("X", "it's $5").is_err());
+        assert!(quote("X", "a\nb").is_err());
+        assert!(quote("X", "a\\").is_err());
+    }
+
+    #[test]
+    fn an_unknown_placeholder_is_an_error() {
+        assert!(fill("resume.initd", minijinja::context! {}).is_err());
+    }
+}

@@ -1,0 +1,309 @@
+//! The plan: a pure function of configuration, facts and receipt. Printing it is the dry run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::choice::{Choice, choose};
+use crate::config::{Config, Ipv6, Release};
+use crate::error::{Error, Kind, Result};
+use crate::facts::{Facts, apk, kernel::EXTRA};
+use crate::host::files::sha256;
+use crate::owned::{Inputs, Owned, Rung, SELF, SERVICE, TRIAL_ENTRY, revision};
+use crate::preflight;
+use crate::receipt::Receipt;
+use crate::step::{RESUME, Step};
+
+pub const SCHEMA: u32 = 1;
+
+/// What would be changed, in this order, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    pub schema: u32,
+    #[serde(flatten)]
+    pub choice: Choice,
+    pub steps: Vec<Planned>,
+    /// What the operator should know before saying yes.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    #[serde(flatten)]
+    pub step: Step,
+    pub why: String,
+}
+
+impl Plan {
+    /// What `status` returns when this plan has been carried out.
+    pub fn exit_code(&self) -> u8 {
+        if self.choice.degraded { 8 } else { 0 }
+    }
+
+    pub fn reboots(&self) -> bool {
+        self.steps.iter().any(|p| matches!(p.step, Step::Reboot { .. }))
+    }
+}
+
+/// Plans the way from what is to what is asked for. Steps whose result is already there are left out,
+/// so that the plan of a finished host is empty.
+pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Result<Plan> {
+    let choice = choose(config, facts, receipt)?;
+    preflight::check(config, facts, &choice)?;
+    let inputs = inputs(config, facts, choice.rung)?;
+    let mut steps = Steps { config, facts, inputs: &inputs, list: Vec::new() };
+    let switch = choice.release.as_deref().is_some_and(|r| r != facts.kernel.running);
+    steps.own_files();
+    steps.engine();
+    if let Some(release) = &choice.release {
+        steps.kernel(release)?;
+    }
+    steps.host_files();
+    if switch && let Some(release) = &choice.release {
+        steps.reboot(release)?;
+    }
+    if let Some(release) = &choice.release {
+        steps.default(release, switch)?;
+    }
+    steps.runtime();
+    if !matches!(facts.os.init.as_str(), "openrc") || switch || facts.files.contains_key(SERVICE) {
+        steps.finish(switch);
+    }
+    let notes = preflight::notes(config, facts, &choice);
+    Ok(Plan { schema: SCHEMA, choice, steps: steps.list, notes })
+}
+
+/// What the renderings depend on, as far as the facts tell.
+pub fn inputs<'a>(config: &'a Config, facts: &Facts, rung: Rung) -> Result<Inputs<'a>> {
+    let ipv6 = match config.network.ipv6 {
+        Ipv6::On if !facts.network.ipv6 => {
+            return Err(Error::host("network.ipv6 is on, and IPv6 is switched off on this host")
+                .remedy("switch it on (sysctl net.ipv6.conf.all.disable_ipv6=0) or set network.ipv6: auto"));
+        }
+        Ipv6::On => true,
+        Ipv6::Off => false,
+        Ipv6::Auto => facts.network.ipv6,
+    };
+    let mut sysctl = vec![("net.ipv4.ip_forward".to_string(), "1".to_string())];
+    if ipv6 {
+        sysctl.push(("net.ipv6.conf.all.forwarding".into(), "1".into()));
+    }
+    let image = facts.engine.image.as_ref().and_then(|i| i.digest.clone());
+    Ok(Inputs {
+        config,
+        rung,
+        ipv6,
+        image: image.unwrap_or_else(|| config.container.image.to_string()),
+        sysctl,
+        effective: config.effective_yaml(!facts.database),
+    })
+}
+
+struct Steps<'a> {
+    config: &'a Config,
+    facts: &'a Facts,
+    inputs: &'a Inputs<'a>,
+    list: Vec<Planned>,
+}
+
+impl Steps<'_> {
+    fn add(&mut self, step: Step, why: impl Into<String>) {
+        self.list.push(Planned { step, why: why.into() });
+    }
+
+    fn planned(&self, wanted: impl Fn(&Step) -> bool) -> bool {
+        self.list.iter().any(|p| wanted(&p.step))
+    }
+
+    /// Adds a write unless the file is already as wanted.
+    fn write(&mut self, file: Owned, why: &str) {
+        let path = file.path(self.config);
+        let wanted = file.render(self.inputs).map(|text| sha256(text.as_bytes()));
+        let have = self.facts.files.get(&path);
+        if have.is_some_and(|h| wanted.as_ref().is_ok_and(|w| *w == h.sha256) && h.mode == file.mode()) {
+            return;
+        }
+        self.add(Step::Write { file, path }, why);
+    }
+
+    fn own_files(&mut self) {
+        self.write(Owned::Config, "a later run, and the one after a reboot, must know what was asked for");
+        if self.facts.files.get(SELF).is_none_or(|f| f.sha256 != self.facts.program_sha256) {
+            self.add(Step::InstallSelf, "the resume service, status and rollback need it");
+        }
+    }
+
+    fn engine(&mut self) {
+        let facts = self.facts;
+        if let Some(apk) = &facts.apk {
+            let missing: Vec<String> = ["docker", "docker-cli-compose"]
+                .into_iter()
+                .filter(|p| !apk.installed.contains_key(*p))
+                .filter(|p| !facts.engine.answers || *p == "docker-cli-compose" && facts.engine.compose.is_empty())
+                .map(String::from)
+                .collect();
+            if !missing.is_empty() {
+                if let Some(url) = apk::missing_community(&apk.repositories) {
+                    self.add(Step::Repository { url }, "docker is in Alpine's community repository");
+                }
+                self.add(
+                    Step::Packages { add: missing, what: "the container engine".into() },
+                    "no container engine is installed",
+                );
+            }
+        }
+        if facts.os.init == "openrc" {
+            let docker = facts.services.get("docker").cloned().unwrap_or_default();
+            if docker.runlevels.is_empty() {
+                self.add(enable("docker", "default"), "the container must come back after a reboot");
+            }
+            if !facts.engine.answers {
+                self.add(Step::Start { service: "docker".into() }, "the engine does not answer yet");
+            }
+        }
+        if facts.engine.image.is_none() {
+            let image = self.config.container.image.to_string();
+            self.add(
+                Step::Pull { image },
+                "fetched before anything is restarted, so that a registry that is down is found in time",
+            );
+        }
+    }
+
+    fn kernel(&mut self, release: &str) -> Result<()> {
+        let facts = self.facts;
+        let here = facts.kernel.installed.iter().any(|k| k.release == release && k.vmlinuz && k.modules);
+        if release != facts.kernel.running && !here {
+            let parsed = parse(release)?;
+            let mut add = vec![parsed.pin()];
+            let installed = facts.apk.iter().flat_map(|a| a.installed.keys()).any(|p| p.starts_with("linux-firmware"));
+            if !installed {
+                add.push("linux-firmware-none".into());
+            }
+            self.add(
+                Step::Kernel { release: release.into(), flavour: parsed.flavour().to_string(), add },
+                "the kernel that the module was built for; the old one stays as the way back",
+            );
+        }
+        let installed = facts.modules.amneziawg.get(release);
+        let wanted = facts.candidate.as_ref().map(|c| c.inspection.sha256.as_str());
+        let ready = installed.is_some_and(|m| m.indexed && wanted.is_none_or(|w| w == m.sha256));
+        if facts.os.id == "alpine" && !ready {
+            let sha256 = wanted.map(String::from).or(installed.map(|m| m.sha256.clone())).unwrap_or_default();
+            self.add(
+                Step::Module { release: release.into(), sha256 },
+                format!("/lib/modules/{release}/{EXTRA}, in place before the reboot"),
+            );
+        }
+        Ok(())
+    }
+
+    fn host_files(&mut self) {
+        self.write(Owned::ModulesLoad, "loaded at every boot from now on");
+        if self.facts.services.get("modules").is_some_and(|m| m.installed && m.runlevels.is_empty()) {
+            self.add(enable("modules", "boot"), "it loads what modules-load.d lists");
+        }
+        self.write(Owned::Sysctl, "set at every boot from now on");
+        if self.facts.services.get("sysctl").is_some_and(|s| s.installed && s.runlevels.is_empty()) {
+            self.add(enable("sysctl", "boot"), "it sets what sysctl.d lists");
+        }
+        self.write(Owned::Compose, "from the template for this mode");
+        let first = if self.facts.database { Owned::Environment } else { Owned::FirstEnvironment };
+        self.write(first, "only root can read it");
+    }
+
+    fn reboot(&mut self, release: &str) -> Result<()> {
+        let flavour = parse(release)?.flavour().to_string();
+        self.write(Owned::ResumeService, "goes on by itself after the reboot");
+        if !self.facts.services.get(RESUME).is_some_and(|s| !s.runlevels.is_empty()) {
+            self.add(enable(RESUME, "default"), "started once the network and sshd are");
+        }
+        self.add(
+            Step::Arm { flavour, release: release.into() },
+            "one boot only: whatever goes wrong, the next restart is back on the old kernel",
+        );
+        self.add(Step::Reboot { release: release.into() }, "a kernel is switched by starting it");
+        Ok(())
+    }
+
+    fn default(&mut self, release: &str, switch: bool) -> Result<()> {
+        let facts = self.facts;
+        if facts.boot.unsupported.is_some() || facts.os.id != "alpine" {
+            return Ok(());
+        }
+        let Ok(parsed) = release.parse::<Release>() else { return Ok(()) };
+        let flavour = parsed.flavour().to_string();
+        let trial = facts.files.contains_key(TRIAL_ENTRY);
+        if switch || trial || facts.boot.default != flavour || facts.boot.configured_default != flavour {
+            self.add(
+                Step::Default { flavour, release: release.into() },
+                "only now that it runs: the loader's default is changed once and read back",
+            );
+        }
+        Ok(())
+    }
+
+    fn runtime(&mut self) {
+        let facts = self.facts;
+        let rung = self.inputs.rung;
+        let rebooting = self.planned(|s| matches!(s, Step::Reboot { .. }));
+        let missing: Vec<String> = rung
+            .modules()
+            .into_iter()
+            .filter(|m| rebooting || !facts.modules.loaded.contains(*m))
+            .map(String::from)
+            .collect();
+        if !missing.is_empty() {
+            self.add(Step::Load { modules: missing }, "the container cannot load modules itself");
+        }
+        let differing: Vec<(String, String)> = self
+            .inputs
+            .sysctl
+            .iter()
+            .filter(|(name, value)| rebooting || facts.sysctl.get(name).is_none_or(|v| v != value))
+            .cloned()
+            .collect();
+        if !differing.is_empty() {
+            self.add(Step::Sysctl { values: differing }, "the server forwards its clients' packets");
+        }
+        let wanted = revision(self.inputs).ok();
+        let current = facts.container.as_ref().is_some_and(|c| {
+            c.running && Some(&c.revision) == wanted.as_ref() && c.interface.as_deref() == Some(rung.interface())
+        });
+        let rewritten = self.planned(|s| {
+            matches!(s, Step::Write { file: Owned::Compose | Owned::Environment | Owned::FirstEnvironment, .. })
+        });
+        if !current || rewritten {
+            self.add(Step::Compose, "made from the compose file");
+            self.add(ready(rung), "nothing is called done that was not seen to work");
+        }
+        if !facts.database {
+            let path = Owned::Environment.path(self.config);
+            self.add(
+                Step::Write { file: Owned::Environment, path },
+                "the server has started once: the password leaves the disk",
+            );
+            self.add(Step::Write { file: Owned::Config, path: Owned::Config.path(self.config) }, "likewise");
+            self.add(Step::Compose, "the engine keeps the old environment until the container is made anew");
+            self.add(ready(rung), "and it still works");
+        }
+    }
+
+    fn finish(&mut self, switch: bool) {
+        if self.facts.os.init == "openrc" && (switch || self.facts.files.contains_key(SERVICE)) {
+            self.add(Step::Finish, "nothing is left to resume");
+        }
+    }
+}
+
+fn enable(service: &str, runlevel: &str) -> Step {
+    Step::Enable { service: service.into(), runlevel: runlevel.into() }
+}
+
+fn ready(rung: Rung) -> Step {
+    Step::Ready { interface: rung.interface().into() }
+}
+
+fn parse(release: &str) -> Result<Release> {
+    release
+        .parse()
+        .map_err(|e| Error::new(Kind::Config, format!("{release}: not a release of Alpine's kernels")).cause(e))
+}

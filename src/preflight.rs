@@ -1,0 +1,178 @@
+//! What can be known to fail is found before anything is changed.
+
+use crate::choice::Choice;
+use crate::config::{Config, ModuleSource, PackageSource, Reboot, Web};
+use crate::error::{Error, Result};
+use crate::facts::Facts;
+use crate::owned::Rung;
+
+/// MiB that a container engine, an image and a kernel without firmware need at most.
+const NEED_ENGINE: u64 = 400;
+const NEED_IMAGE: u64 = 300;
+const NEED_KERNEL: u64 = 200;
+/// MiB of memory below which the container is likely to be killed.
+const LITTLE_MEMORY: u64 = 400;
+/// The first kernel series of Alpine without `ip_tables` (3.23 has 6.18).
+const NO_IP_TABLES: (u32, u32) = (6, 18);
+
+/// Refuses what cannot work, with the reason and the remedy.
+pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
+    not_yet(config)?;
+    if !matches!(facts.arch.as_str(), "x86_64" | "aarch64") {
+        return Err(Error::host(format!("the image does not exist for {}", facts.arch))
+            .remedy("use an x86_64 or aarch64 machine"));
+    }
+    if let Some(kind) = &facts.os.container
+        && !facts.os.tun
+    {
+        return Err(Error::host(format!("this is a {kind} container without /dev/net/tun"))
+            .remedy("use a virtual machine, or have TUN switched on"));
+    }
+    if !facts.database {
+        config.require_server()?;
+    }
+    ports(config, facts)?;
+    engine(facts)?;
+    iptables(facts, choice)?;
+    space(facts, choice)
+}
+
+/// Things worth saying in the plan.
+pub fn notes(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
+    let mut notes = Vec::new();
+    if choice.rung == Rung::Wireguard {
+        notes.push("plain WireGuard can be recognised on the wire and blocked".into());
+    }
+    if choice.degraded {
+        notes.push(format!("below what this host could do: {}; exit code 8", choice.why));
+    }
+    let held = choice.release.as_deref().and_then(|r| r.parse::<crate::config::Release>().ok());
+    if let (Some(release), Some(apk), true) = (held, &facts.apk, config.kernel.hold) {
+        let newer: Vec<&String> = apk
+            .offered
+            .get(&release.package())
+            .into_iter()
+            .flatten()
+            .filter(|v| **v != release.package_version())
+            .collect();
+        let others = if newer.is_empty() { String::new() } else { format!("; the repository also has {newer:?}") };
+        notes.push(format!(
+            "{} is held: it gets no security fixes until you change kernel.release{others}",
+            release.pin()
+        ));
+    }
+    if config.server.web == Web::Public {
+        notes.push(format!(
+            "server.web: public opens tcp {} for everybody, over plain http: the password can be read on its way",
+            config.server.web_port
+        ));
+    }
+    if facts.memory_mib > 0 && facts.memory_mib < LITTLE_MEMORY {
+        notes.push(format!("only {} MiB of memory: the container may be killed under load", facts.memory_mib));
+    }
+    if let Some(problem) = facts.apk.as_ref().and_then(|a| a.offered_problem.as_ref()) {
+        notes.push(format!("what the repositories offer may be out of date: {problem}"));
+    }
+    notes
+}
+
+/// Settings that the configuration knows and this version cannot carry out yet.
+fn not_yet(config: &Config) -> Result<()> {
+    let key = match () {
+        () if config.server.web == Web::Https => "server.web: https",
+        () if config.kernel.reboot == Reboot::Kexec => "kernel.reboot: kexec",
+        () if !matches!(config.kernel.package, PackageSource::Repository) => "kernel.package other than repository",
+        () if matches!(
+            config.module.source,
+            ModuleSource::Bundle | ModuleSource::Image | ModuleSource::Catalog | ModuleSource::Build
+        ) =>
+        {
+            "module.source other than auto, file or url"
+        }
+        () => return Ok(()),
+    };
+    Err(Error::host(format!("{key}: this version cannot do that yet"))
+        .remedy("leave the setting out; `awg-install render config` shows the defaults"))
+}
+
+fn ports(config: &Config, facts: &Facts) -> Result<()> {
+    if let Some(container) = &facts.container {
+        if container.revision.is_empty() {
+            return Err(Error::host(format!(
+                "a container named {} exists that this program did not make",
+                config.container.name
+            ))
+            .remedy("choose another container.name, or remove that container"));
+        }
+        // Our own container holds its ports.
+        return Ok(());
+    }
+    let taken = |key: &str, port: u16, held: Option<&String>| match held {
+        None => Ok(()),
+        Some(by) => {
+            let by = if by.is_empty() { "a process that cannot be told".to_string() } else { by.clone() };
+            Err(Error::host(format!("{key} {port} is taken"))
+                .cause(format!("{by} listens on it"))
+                .remedy(format!("stop it, or set {key} to a free port")))
+        }
+    };
+    taken("server.port", config.server.port, facts.network.udp.get(&config.server.port))?;
+    if config.server.web == Web::Public {
+        taken("server.web_port", config.server.web_port, facts.network.tcp.get(&config.server.web_port))?;
+    }
+    Ok(())
+}
+
+fn engine(facts: &Facts) -> Result<()> {
+    if facts.engine.answers && !facts.engine.compose.is_empty() {
+        return Ok(());
+    }
+    let Some(apk) = &facts.apk else {
+        return Err(Error::host("there is no container engine with compose here")
+            .cause(if facts.engine.installed {
+                "docker is installed, and its engine or compose does not answer"
+            } else {
+                "docker is not installed"
+            })
+            .remedy("install docker and its compose plugin by the distribution's own means, then run this again"));
+    };
+    for package in ["docker", "docker-cli-compose"] {
+        if !apk.installed.contains_key(package) && !apk.offered.contains_key(package) {
+            return Err(Error::host(format!("the package {package} cannot be had"))
+                .cause(apk.offered_problem.clone().unwrap_or_else(|| "no enabled repository offers it".into()))
+                .remedy("check /etc/apk/repositories and the network (`apk update`)"));
+        }
+    }
+    Ok(())
+}
+
+fn iptables(facts: &Facts, choice: &Choice) -> Result<()> {
+    let release = choice.release.as_deref().unwrap_or(&facts.kernel.running);
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if facts.os.id == "alpine" && version >= NO_IP_TABLES && !facts.modules.loaded.contains("ip_tables") {
+        return Err(Error::host(format!(
+            "kernel {release} has no ip_tables, and the image insists on iptables-legacy"
+        ))
+        .cause("in every mode the container would restart for ever")
+        .remedy("use Alpine 3.21 or 3.22 (kernel 6.12)"));
+    }
+    Ok(())
+}
+
+fn space(facts: &Facts, choice: &Choice) -> Result<()> {
+    let kernel = choice
+        .release
+        .as_ref()
+        .is_some_and(|r| *r != facts.kernel.running && !facts.kernel.installed.iter().any(|k| k.release == *r));
+    let need =
+        [(!facts.engine.installed, NEED_ENGINE), (facts.engine.image.is_none(), NEED_IMAGE), (kernel, NEED_KERNEL)];
+    let need: u64 = need.iter().filter(|(wanted, _)| *wanted).map(|(_, mib)| mib).sum();
+    for (place, need) in [("/", need), ("/boot", if kernel { 64 } else { 0 })] {
+        if let Some(free) = facts.free_mib.get(place).filter(|free| **free < need) {
+            return Err(Error::host(format!("{place} has {free} MiB free, {need} MiB are needed"))
+                .remedy("free some space or use a larger disk"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The receipt: what was done, what was there before, and how it ended. Written ahead and durable.
+//!
+//! A small record with a schema of its own, not the program's objects: a later release must be able to
+//! read it and to undo what it says.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::host::{Host, files::Owner};
+
+pub const STATE_DIR: &str = "/var/lib/awg-install";
+pub const PATH: &str = "/var/lib/awg-install/receipt.json";
+pub const LOCK: &str = "/var/lib/awg-install/lock";
+pub const COPIES: &str = "/var/lib/awg-install/backup";
+pub const SCHEMA: u32 = 1;
+/// A reboot that does not happen is asked for this many times in all.
+pub const MAX_REBOOTS: u32 = 3;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub schema: u32,
+    pub run_id: String,
+    /// Version of the program that wrote it last.
+    pub version: String,
+    /// RFC 3339, UTC.
+    pub started: String,
+    pub updated: String,
+    /// Present from before a reboot is asked for until its outcome is known.
+    pub reboot: Option<Reboot>,
+    /// Kernels that were tried and failed, with the reason.
+    pub ruled_out: Vec<RuledOut>,
+    pub steps: Vec<Entry>,
+    pub outcome: Outcome,
+    /// What `status` returns once the outcome is final.
+    pub exit_code: Option<u8>,
+    /// One line that says how it ended.
+    pub summary: String,
+    /// `kernel`, `userspace` or `wireguard`, once it is known.
+    pub mode: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    #[default]
+    Running,
+    RebootScheduled,
+    /// `--no-reboot`: the operator restarts the host.
+    RebootNeeded,
+    Done,
+    Failed,
+    RollingBack,
+    RolledBack,
+}
+
+/// The evidence that tells a reboot that happened from one that did not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reboot {
+    pub boot_id: String,
+    pub expected_release: String,
+    /// How often a reboot into it was asked for.
+    pub attempt: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RuledOut {
+    pub release: String,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub id: String,
+    pub state: State,
+    pub at: String,
+    /// What to undo, in the order it was done.
+    pub prior: Vec<Change>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    Started,
+    Done,
+    Undone,
+}
+
+/// A primitive change, with what is needed to take it back. Each undo is idempotent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum Change {
+    File {
+        path: String,
+        was: Was,
+    },
+    Directory {
+        path: String,
+    },
+    /// Packages asked of apk: what world said of each (absent: nothing).
+    World {
+        package: String,
+        was: Option<String>,
+    },
+    Runlevel {
+        service: String,
+        runlevel: String,
+    },
+    Started {
+        service: String,
+    },
+    Loaded {
+        module: String,
+    },
+    Sysctl {
+        name: String,
+        was: String,
+    },
+    Image {
+        reference: String,
+    },
+    /// The container and its network, made from the compose file in this directory.
+    Project {
+        directory: String,
+    },
+    /// The index of this release has to be made again.
+    Depmod {
+        release: String,
+    },
+    /// The loader's configuration has to be generated again.
+    Loader,
+    /// The loader was told to start something once.
+    Armed,
+    /// A tree that a package or service of ours filled; removed only when data is purged.
+    Data {
+        path: String,
+    },
+}
+
+/// What a file was before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Was {
+    Absent,
+    /// Already as wanted: nothing of it is ours.
+    Same,
+    Different {
+        copy: String,
+        owner: Owner,
+    },
+}
+
+impl Receipt {
+    pub fn new(host: &Host) -> Receipt {
+        let now = timestamp();
+        Receipt {
+            schema: SCHEMA,
+            run_id: format!("{:x}-{:x}", host.now(), std::process::id()),
+            started: now,
+            ..Receipt::default()
+        }
+    }
+
+    /// The receipt of an earlier run. One from a newer release is an error, not an absence.
+    pub fn load(host: &Host) -> Result<Option<Receipt>> {
+        let Some(bytes) = host.read(PATH) else { return Ok(None) };
+        let broken = |cause: String| {
+            Error::new(Kind::Step, format!("{PATH}: cannot be understood"))
+                .cause(cause)
+                .remedy("use the release of awg-install that wrote it, or move the file away and undo by hand")
+        };
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| broken(e.to_string()))?;
+        match value["schema"].as_u64() {
+            Some(1) => serde_json::from_value(value).map(Some).map_err(|e| broken(e.to_string())),
+            other => Err(broken(format!("its schema is {}, this release knows {SCHEMA}", other.unwrap_or(0)))),
+        }
+    }
+
+    pub fn save(&mut self, host: &Host) -> Result<()> {
+        self.version = env!("CARGO_PKG_VERSION").into();
+        self.updated = timestamp();
+        let text = serde_json::to_string_pretty(self).expect("plain data");
+        host.write(PATH, format!("{text}\n").as_bytes(), 0o600)
+    }
+
+    /// Records a step before it acts. An earlier attempt at the same step keeps what it found.
+    pub fn begin(&mut self, id: &str, prior: Vec<Change>) {
+        let at = timestamp();
+        match self.steps.iter_mut().find(|e| e.id == id && e.state != State::Undone) {
+            Some(entry) => {
+                for change in prior {
+                    if !entry.prior.iter().any(|c| c.same_target(&change)) {
+                        entry.prior.push(change);
+                    }
+                }
+                (entry.state, entry.at) = (State::Started, at);
+            }
+            None => self.steps.push(Entry { id: id.into(), state: State::Started, at, prior }),
+        }
+    }
+
+    pub fn finish(&mut self, id: &str) {
+        if let Some(entry) = self.steps.iter_mut().find(|e| e.id == id && e.state == State::Started) {
+            entry.state = State::Done;
+            entry.at = timestamp();
+        }
+    }
+
+    /// Copies of prior files that are recorded so far.
+    pub fn copies(&self) -> usize {
+        let kept = |c: &Change| matches!(c, Change::File { was: Was::Different { .. }, .. });
+        self.steps.iter().flat_map(|e| &e.prior).filter(|c| kept(c)).count()
+    }
+
+    /// Something is under way that a later `resume` has to finish.
+    pub fn pending(&self) -> bool {
+        matches!(self.outcome, Outcome::Running | Outcome::RebootScheduled | Outcome::RebootNeeded)
+    }
+}
+
+impl Change {
+    fn same_target(&self, other: &Change) -> bool {
+        match (self, other) {
+            (Change::File { path: a, .. }, Change::File { path: b, .. }) => a == b,
+            (Change::World { package: a, .. }, Change::World { package: b, .. }) => a == b,
+            (Change::Sysctl { name: a, .. }, Change::Sysctl { name: b, .. }) => a == b,
+            _ => self == other,
+        }
+    }
+}
+
+pub fn timestamp() -> String {
+    crate::host::log::timestamp(std::time::SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_attempt_keeps_what_the_first_found() {
+        let mut receipt = Receipt::default();
+        let absent = Change::File { path: "/etc/x".into(), was: Was::Absent };
+        receipt.begin("write:/etc/x", vec![absent.clone()]);
+        receipt.begin("write:/etc/x", vec![Change::File { path: "/etc/x".into(), was: Was::Same }]);
+        assert_eq!(receipt.steps.len(), 1);
+        assert_eq!(receipt.steps[0].prior, [absent]);
+        receipt.finish("write:/etc/x");
+        assert_eq!(receipt.steps[0].state, State::Done);
+    }
+
+    #[test]
+    fn an_undone_step_begins_anew() {
+        let mut receipt = Receipt::default();
+        receipt.begin("a", vec![]);
+        receipt.steps[0].state = State::Undone;
+        receipt.begin("a", vec![Change::Loader]);
+        assert_eq!(receipt.steps.len(), 2);
+    }
+}

@@ -1,0 +1,146 @@
+//! What people and scripts see: plain lines for the first, one JSON object per line for the second.
+//! The same events go to the log.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use console::{Style, style};
+use serde_json::{Value, json};
+
+use crate::cli::{Color, Globals, Output};
+use crate::error::Error;
+use crate::facts::Facts;
+use crate::host::Log;
+use crate::plan::Plan;
+use crate::receipt::timestamp;
+use crate::step::Step;
+
+/// Version of the event lines.
+pub const EVENTS: u32 = 1;
+
+pub struct Report<'a> {
+    json: bool,
+    quiet: bool,
+    verbose: bool,
+    log: &'a Log,
+    last: Cell<Option<String>>,
+}
+
+impl<'a> Report<'a> {
+    pub fn new(globals: &Globals, log: &'a Log, env: &std::collections::BTreeMap<String, String>) -> Report<'a> {
+        let colors = match globals.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => console::colors_enabled() && !env.contains_key("NO_COLOR"),
+        };
+        console::set_colors_enabled(colors);
+        Report {
+            json: globals.output == Output::Json,
+            quiet: globals.quiet,
+            verbose: globals.verbose > 0,
+            log,
+            last: Cell::new(None),
+        }
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    fn event(&self, kind: &str, mut fields: Value) {
+        let mut event = json!({"v": EVENTS, "ts": timestamp(), "type": kind});
+        if let (Value::Object(event), Value::Object(fields)) = (&mut event, &mut fields) {
+            event.append(fields);
+        }
+        if self.json {
+            println!("{event}");
+        }
+        self.log.event(event);
+    }
+
+    fn line(&self, text: impl std::fmt::Display) {
+        if !self.json && !self.quiet {
+            println!("{text}");
+        }
+    }
+
+    /// The host, the choice and every step, before anything happens.
+    pub fn plan(&self, plan: &Plan, facts: &Facts) {
+        self.event("plan", json!({"plan": plan}));
+        self.line(plan_text(plan, facts));
+    }
+
+    pub fn step(&self, number: usize, total: usize, step: &Step) {
+        self.event(
+            "step-started",
+            json!({"step": step.id(), "number": number, "total": total, "what": step.to_string()}),
+        );
+        let digits = total.to_string().len();
+        self.line(format!("{} {step}", style(format!("[{number:>digits$}/{total}]")).dim()));
+    }
+
+    pub fn step_done(&self, step: &Step, took: Duration) {
+        self.event("step-done", json!({"step": step.id(), "ms": took.as_millis() as u64}));
+        if took.as_secs() >= 1 || self.verbose {
+            self.line(style(format!("        done in {:.1} s", took.as_secs_f64())).dim());
+        }
+    }
+
+    pub fn proof(&self, interface: &str, port: u16, web: Option<u16>) {
+        self.event("proof", json!({"interface": interface, "udp_port": port, "web_status": web}));
+        let web = web.map_or(String::new(), |s| format!(", web page answers ({s})"));
+        self.line(format!("        container healthy, wg0 is {interface}, UDP {port} bound{web}"));
+    }
+
+    pub fn note(&self, text: &str) {
+        self.event("note", json!({"text": text}));
+        self.line(text);
+    }
+
+    /// The last word. In JSON a final document of its own.
+    pub fn end(&self, outcome: &str, exit_code: u8, summary: &str, more: &str) {
+        self.event("end", json!({"outcome": outcome, "exit_code": exit_code, "summary": summary}));
+        let mark = if matches!(exit_code, 0) { Style::new().green().bold() } else { Style::new().yellow().bold() };
+        self.line(format!("{}{}{}", mark.apply_to(summary), if more.is_empty() { "" } else { "\n" }, more));
+        self.last.set(Some(summary.to_string()));
+    }
+
+    pub fn error(&self, error: &Error) {
+        self.event(
+            "error",
+            json!({"message": error.message, "cause": error.cause, "remedy": error.remedy, "exit_code": error.exit_code()}),
+        );
+        if !self.json {
+            eprintln!("{} {error}", style("error:").red().bold().for_stderr());
+        }
+    }
+}
+
+/// The plan as text.
+pub fn plan_text(plan: &Plan, facts: &Facts) -> String {
+    let mut text = format!(
+        "Host:  {}, {}, kernel {}{}\n",
+        if facts.os.name.is_empty() { "unknown system" } else { &facts.os.name },
+        facts.arch,
+        facts.kernel.running,
+        if facts.boot.loader.is_empty() { String::new() } else { format!(", boots with {}", facts.boot.loader) },
+    );
+    let choice = &plan.choice;
+    let on = choice.release.as_ref().map(|r| format!(" on {r}")).unwrap_or_default();
+    text.push_str(&format!("Mode:  {}{on} ({})\n", style(choice.rung.as_str()).bold(), choice.why));
+    for passed in &choice.passed_over {
+        text.push_str(&format!("       passed over: {} ({})\n", passed.what, passed.why));
+    }
+    for note in &plan.notes {
+        text.push_str(&format!("Note:  {note}\n"));
+    }
+    if plan.steps.is_empty() {
+        text.push_str("Plan:  nothing to do");
+        return text;
+    }
+    text.push_str("Plan:\n");
+    for (index, planned) in plan.steps.iter().enumerate() {
+        text.push_str(&format!("  {:>2}. {}\n      {}\n", index + 1, planned.step, style(&planned.why).dim()));
+    }
+    text.trim_end().to_string()
+}

@@ -1,0 +1,287 @@
+//! The flows: install, plan and resume. Each is facts → plan → apply → receipt → report.
+
+use nix::fcntl::Flock;
+
+use crate::apply::{self, End, Run};
+use crate::config::{Config, ModuleSource};
+use crate::error::{Error, Kind, Result};
+use crate::facts::{self, Candidate, Facts, Reach};
+use crate::host::{Host, Log};
+use crate::module;
+use crate::owned::{CONFIG, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, TRIAL_ENTRY};
+use crate::plan::{self, Plan};
+use crate::receipt::{MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR};
+use crate::report::Report;
+use crate::undo;
+
+/// In /run, so that a refused run leaves nothing behind and a restart cannot leave it locked.
+pub const LOCK: &str = "/run/awg-install.lock";
+pub const LOG: &str = "/var/log/awg-install.log";
+/// Largest module file that is taken.
+const MODULE_LIMIT: u64 = 16 << 20;
+
+/// What the operator wants of this run.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    pub reboot: bool,
+    /// Ask before acting.
+    pub confirm: bool,
+}
+
+/// The lock that every changing command holds.
+pub fn lock(host: &Host) -> Result<Flock<std::fs::File>> {
+    host.lock(LOCK)?.ok_or_else(|| {
+        Error::new(Kind::Locked, "another run of awg-install is active")
+            .cause(format!("it holds {LOCK}"))
+            .remedy("wait for it: `awg-install status --wait`")
+    })
+}
+
+pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
+    let place = file.map_or_else(|| host.path(LOG), std::path::Path::to_path_buf);
+    host.log = Log::open(&place);
+}
+
+/// Paths whose content the plan compares.
+pub fn owned_paths(config: &Config) -> Vec<String> {
+    let rendered = [Owned::Compose, Owned::Environment].map(|o| o.path(config));
+    [CONFIG, SELF, SERVICE, MODULES_LOAD, SYSCTL, TRIAL_ENTRY].into_iter().map(String::from).chain(rendered).collect()
+}
+
+/// Facts, and the module's bytes where the configuration names a module.
+pub fn look(host: &Host, config: &Config, reach: Reach) -> Result<(Facts, Option<Vec<u8>>)> {
+    let owned = owned_paths(config);
+    let paths: Vec<&str> = owned.iter().map(String::as_str).collect();
+    let bytes = candidate_bytes(host, config, reach)?;
+    let mut facts = facts::gather(host, config, &paths, reach);
+    if let Some((source, bytes)) = &bytes {
+        let inspection = module::inspect(bytes, &module::Limits::default()).map_err(|mut e| {
+            e.message = format!("the module from {source} cannot be used: {}", e.message);
+            e
+        })?;
+        if let Some(wanted) = config.module.sha256.as_ref().map(ToString::to_string)
+            && wanted != inspection.sha256
+        {
+            return Err(Error::new(
+                Kind::Artifact,
+                format!("the module from {source} is not the one that was asked for"),
+            )
+            .cause(format!("its SHA-256 is {}, module.sha256 is {wanted}", inspection.sha256))
+            .remedy("check the file, or correct module.sha256"));
+        }
+        facts.candidate = Some(Candidate { source: source.clone(), inspection });
+    }
+    Ok((facts, bytes.map(|(_, bytes)| bytes)))
+}
+
+fn candidate_bytes(host: &Host, config: &Config, reach: Reach) -> Result<Option<(String, Vec<u8>)>> {
+    let module = &config.module;
+    match (module.source, &module.path, &module.url, &module.sha256) {
+        (ModuleSource::File, Some(path), ..) => {
+            // A file that was used and tidied away since is not missed: the installed one counts.
+            if !host.exists(path) && !facts::kernel::modules(host).amneziawg.is_empty() {
+                return Ok(None);
+            }
+            let bytes = host.read_named(Kind::Config, "module.path", path, MODULE_LIMIT)?;
+            Ok(Some((path.display().to_string(), bytes)))
+        }
+        (ModuleSource::Url, _, Some(url), Some(sha256)) if reach == Reach::Network => {
+            let here = facts::kernel::modules(host).amneziawg;
+            if here.values().any(|m| *m.sha256 == **sha256 && m.indexed) {
+                return Ok(None);
+            }
+            Ok(Some((url.to_string(), crate::fetch::fetch(url, sha256, MODULE_LIMIT)?)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// `install`: also what a wizard or cloud-init ends in. Returns the exit code.
+pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Result<u8> {
+    let _lock = lock(host)?;
+    let mut receipt = Receipt::load(host)?.filter(|r| r.outcome != Outcome::RolledBack);
+    if let Some(receipt) = &mut receipt {
+        undo::refuse_unfinished(receipt)?;
+        settle_reboot(host, receipt, report)?;
+    }
+    reconcile(host, config, report, wish, receipt)
+}
+
+/// `resume`: what the service calls after the reboot; harmless by hand.
+pub fn resume(host: &Host, config: &Config, report: &Report, wish: Wish) -> Result<u8> {
+    let _lock = lock(host)?;
+    let Some(mut receipt) = Receipt::load(host)? else {
+        report.end("nothing", 0, "nothing to resume: no installation was begun here", "");
+        return Ok(0);
+    };
+    if !receipt.pending() {
+        report.end("nothing", 0, "nothing to resume: the installation has ended", &receipt.summary);
+        return Ok(0);
+    }
+    if let Some(reboot) = &receipt.reboot
+        && reboot.boot_id == host.boot_id()
+        && receipt.outcome == Outcome::RebootScheduled
+        && reboot.attempt < MAX_REBOOTS
+    {
+        report.note("the reboot did not happen; asking for it again");
+    }
+    settle_reboot(host, &mut receipt, report)?;
+    reconcile(host, config, report, wish, Some(receipt))
+}
+
+/// Plans and acts until nothing is left to do, following `fallback` when the kernel rung fails.
+fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt: Option<Receipt>) -> Result<u8> {
+    let mut receipt = receipt;
+    let mut asked = !wish.confirm;
+    loop {
+        let planned = look(host, config, Reach::Network)
+            .and_then(|(facts, bytes)| Ok((plan::plan(config, &facts, receipt.as_ref())?, facts, bytes)));
+        let (plan, facts, bytes) = match planned {
+            Ok(all) => all,
+            Err(error) => return Err(end_failed(host, receipt, error)),
+        };
+        report.plan(&plan, &facts);
+        if plan.steps.is_empty() {
+            return finish(host, config, report, &plan, receipt, true);
+        }
+        if !asked {
+            confirm()?;
+            asked = true;
+        }
+        let mut current = match receipt.take() {
+            Some(r) => r,
+            None => Receipt::new(host),
+        };
+        (current.outcome, current.exit_code) = (Outcome::Running, None);
+        current.mode = plan.choice.rung.as_str().into();
+        host.make_dirs(STATE_DIR, 0o700)?;
+        current.save(host)?;
+        let run = Run { host, config, facts: &facts, report, module: bytes.as_deref(), reboot_allowed: wish.reboot };
+        match apply::apply(&run, &plan, &mut current) {
+            Ok(End::Done) => return finish(host, config, report, &plan, Some(current), false),
+            Ok(end) => return Ok(rebooting(report, &current, end)),
+            Err(failed) => {
+                let again = rule_out(host, config, report, &plan, &mut current, &failed)?;
+                receipt = Some(current);
+                if !again {
+                    return Err(end_failed(host, receipt, failed.error));
+                }
+            }
+        }
+    }
+}
+
+/// Whether the run goes on, one rung down, after the kernel rung has failed.
+fn rule_out(
+    host: &Host,
+    config: &Config,
+    report: &Report,
+    plan: &Plan,
+    receipt: &mut Receipt,
+    failed: &apply::Failed,
+) -> Result<bool> {
+    let Some(release) = plan.choice.release.clone().filter(|_| apply::belongs_to_kernel(&failed.step)) else {
+        return Ok(false);
+    };
+    let reason = format!("{}: {}", failed.step, failed.error.message);
+    report.error(&failed.error);
+    receipt.ruled_out.push(RuledOut { release: release.clone(), reason });
+    receipt.save(host)?;
+    report.note(&format!("the kernel mode on {release} is ruled out; fallback: {}", config.fallback));
+    // A module that does not work must not stay where it would be loaded and found.
+    undo::some(host, receipt, |id| ["load:", "module:", "arm:", "default:"].iter().any(|kind| id.starts_with(kind)))?;
+    Ok(true)
+}
+
+/// Finds out what became of a reboot that was asked for.
+fn settle_reboot(host: &Host, receipt: &mut Receipt, report: &Report) -> Result<()> {
+    let Some(reboot) = receipt.reboot.clone() else { return Ok(()) };
+    let running = host.release();
+    let expected = &reboot.expected_release;
+    let reason = if running == *expected {
+        report.note(&format!("the host runs {running}, as expected"));
+        receipt.reboot = None;
+        return receipt.save(host);
+    } else if reboot.boot_id != host.boot_id() {
+        format!("it was started once and the host came back on {running}")
+    } else if reboot.attempt >= MAX_REBOOTS {
+        format!("{} reboots were asked for and none happened", reboot.attempt)
+    } else {
+        return Ok(());
+    };
+    report.note(&format!("{expected} did not come up: {reason}"));
+    receipt.ruled_out.push(RuledOut { release: expected.clone(), reason });
+    receipt.reboot = None;
+    receipt.save(host)?;
+    undo::some(host, receipt, |id| id.starts_with("arm:"))
+}
+
+fn rebooting(report: &Report, receipt: &Receipt, end: End) -> u8 {
+    let expected = receipt.reboot.as_ref().map(|r| r.expected_release.clone()).unwrap_or_default();
+    if end == End::RebootNeeded {
+        report.end("reboot-needed", 7, &receipt.summary, "next: `reboot`; the resume service does the rest");
+        return 7;
+    }
+    let card = format!(
+        "The host restarts in 3 seconds into {expected}, once. If that kernel does not come up, any restart is\n\
+         back on the old one: after 15 seconds by itself where the kernel notices, else by the provider's power\n\
+         switch. Expect SSH back within a few minutes. Then: `awg-install status --wait`, or look at {LOG}."
+    );
+    report.end("reboot-scheduled", 0, &receipt.summary, &card);
+    0
+}
+
+/// The end of a run that got where it wanted.
+fn finish(
+    host: &Host,
+    config: &Config,
+    report: &Report,
+    plan: &Plan,
+    receipt: Option<Receipt>,
+    unchanged: bool,
+) -> Result<u8> {
+    let code = plan.exit_code();
+    let on = plan.choice.release.as_ref().map(|r| format!(" on {r}")).unwrap_or_default();
+    let mode = plan.choice.rung.as_str();
+    let summary = match (unchanged, code) {
+        (true, 0) => format!("nothing to do: AmneziaWG runs in {mode} mode{on}"),
+        (true, _) => format!("nothing to do: runs in {mode} mode, below what was hoped for ({})", plan.choice.why),
+        (false, 0) => format!("done: AmneziaWG runs in {mode} mode{on}"),
+        (false, _) => format!("done, but below the top: runs in {mode} mode ({})", plan.choice.why),
+    };
+    let summary = if plan.choice.rung == crate::owned::Rung::Wireguard {
+        summary.replace("AmneziaWG", "standard WireGuard")
+    } else {
+        summary
+    };
+    if let Some(mut receipt) = receipt
+        && (receipt.outcome != Outcome::Done || !unchanged)
+    {
+        receipt.outcome = Outcome::Done;
+        receipt.exit_code = Some(code);
+        receipt.summary = summary.clone();
+        receipt.mode = mode.into();
+        receipt.save(host)?;
+    }
+    report.end(if unchanged { "unchanged" } else { "done" }, code, &summary, &crate::status::access(host, config));
+    Ok(code)
+}
+
+/// Records how a run that has changed something ended; a run that has not leaves no receipt.
+fn end_failed(host: &Host, receipt: Option<Receipt>, error: Error) -> Error {
+    let Some(mut receipt) = receipt else { return error };
+    receipt.outcome = Outcome::Failed;
+    receipt.exit_code = Some(6);
+    receipt.summary = error.message.clone();
+    if let Err(second) = receipt.save(host) {
+        return error.remedy(format!("the receipt could not be written either: {second}"));
+    }
+    Error { kind: Kind::Step, ..error }
+}
+
+fn confirm() -> Result<()> {
+    let yes = dialoguer::Confirm::new().with_prompt("Carry out this plan?").default(false).interact().map_err(|e| {
+        Error::new(Kind::Usage, "the answer cannot be read").cause(e).remedy("use --unattended or --yes")
+    })?;
+    if yes { Ok(()) } else { Err(Error::new(Kind::Usage, "stopped: nothing was changed")) }
+}

@@ -1,0 +1,57 @@
+//! From the command line to a configuration: which file, which environment, where the password is.
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::cli::Cli;
+use crate::config::{Config, Loaded, MAX_FILE, Secret, Sources, load};
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::owned::CONFIG;
+
+/// The configuration with its password in hand, where one is still needed.
+pub fn configuration(host: &Host, cli: &Cli) -> Result<Config> {
+    let mut config = loaded(host, cli)?.config;
+    let database = host.exists(format!("{}/data/wg-easy.db", config.container.directory));
+    if database || config.server.password.is_some() {
+        return Ok(config);
+    }
+    if let Some(file) = config.server.password_file.clone() {
+        config.server.password = Some(password(host, &file)?);
+    }
+    Ok(config)
+}
+
+/// Flags, environment and file. Without `--config`, the configuration of the last run on this host.
+pub fn loaded(host: &Host, cli: &Cli) -> Result<Loaded> {
+    let file = match &cli.globals.config {
+        Some(path) => Some(read(host, path)?),
+        None if host.exists(CONFIG) => Some(read(host, Path::new(CONFIG))?),
+        None => None,
+    };
+    load(&Sources { file, environment: host.env_all().clone(), flags: cli.leaves.clone() })
+}
+
+fn read(host: &Host, path: &Path) -> Result<(String, String)> {
+    let bytes = host.read_named(Kind::Config, "--config", path, MAX_FILE as u64)?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        Error::new(Kind::Config, format!("{}: is not UTF-8 text", path.display())).cause(e).remedy("save it as UTF-8")
+    })?;
+    Ok((path.display().to_string(), text))
+}
+
+fn password(host: &Host, file: &str) -> Result<Secret> {
+    let text = if file == "-" {
+        let mut text = String::new();
+        std::io::stdin()
+            .take(4096)
+            .read_to_string(&mut text)
+            .map_err(|e| Error::new(Kind::Config, "server.password_file: standard input cannot be read").cause(e))?;
+        text
+    } else {
+        let bytes = host.read_named(Kind::Config, "server.password_file", Path::new(file), 4096)?;
+        String::from_utf8(bytes)
+            .map_err(|e| Error::new(Kind::Config, format!("server.password_file {file}: is not UTF-8 text")).cause(e))?
+    };
+    Secret::from_password_text(&text)
+}

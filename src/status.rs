@@ -1,0 +1,98 @@
+//! `status`: one screen that says what runs, held against what was asked for.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::config::{Config, Web};
+use crate::error::Result;
+use crate::facts::{Facts, Reach, engine};
+use crate::host::Host;
+use crate::plan;
+use crate::receipt::{Outcome, Receipt};
+use crate::report::Report;
+
+/// How often `--wait` looks.
+const POLL: Duration = Duration::from_millis(500);
+
+/// Blocks until a pending installation has ended; returns its exit code.
+pub fn wait(host: &Host) -> Result<()> {
+    loop {
+        match Receipt::load(host)? {
+            // --no-reboot waits for the operator: that is an answer, not something to wait for.
+            Some(r) if r.pending() && r.outcome != Outcome::RebootNeeded => std::thread::sleep(POLL),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The exit code that the receipt carries, or 10 for drift when it is asked for.
+pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, waited: bool) -> Result<u8> {
+    let Some(receipt) = Receipt::load(host)? else {
+        report.end("not-installed", if waited { 6 } else { 0 }, "not installed: no installation was begun here", "");
+        return Ok(if waited { 6 } else { 0 });
+    };
+    let (facts, _) = crate::run::look(host, config, Reach::Local)?;
+    let drift: Vec<String> = match plan::plan(config, &facts, Some(&receipt)) {
+        Ok(plan) => plan.steps.iter().map(|p| p.step.to_string()).collect(),
+        Err(error) => vec![error.message],
+    };
+    let code = receipt.exit_code.unwrap_or(0);
+    let code = if detailed && !drift.is_empty() && matches!(code, 0 | 8) { 10 } else { code };
+    if report.is_json() {
+        println!(
+            "{}",
+            json!({"v": 1, "type": "status", "outcome": receipt.outcome, "exit_code": code, "summary": receipt.summary,
+                "mode": receipt.mode, "kernel": facts.kernel.running, "module_loaded": facts.modules.loaded.contains("amneziawg"),
+                "container": facts.container, "ruled_out": receipt.ruled_out, "drift": drift})
+        );
+        return Ok(code);
+    }
+    println!("{}", text(&receipt, &facts, &drift));
+    Ok(code)
+}
+
+fn text(receipt: &Receipt, facts: &Facts, drift: &[String]) -> String {
+    let module = if facts.modules.loaded.contains("amneziawg") {
+        format!("amneziawg loaded (srcversion {})", facts.modules.loaded_srcversion.as_deref().unwrap_or("unknown"))
+    } else {
+        "amneziawg not loaded".into()
+    };
+    let container = match &facts.container {
+        None => "none".to_string(),
+        Some(c) if c.restarting => format!("restarting again and again ({} times)", c.restarts),
+        Some(c) if !c.running => "stopped".to_string(),
+        Some(c) => format!("{}, wg0 is {}", c.health, c.interface.as_deref().unwrap_or("absent")),
+    };
+    let mut out = format!(
+        "State:     {}\nMode:      {}\nKernel:    {}\nModule:    {module}\nContainer: {container}\n",
+        receipt.summary, receipt.mode, facts.kernel.running,
+    );
+    for ruled in &receipt.ruled_out {
+        out.push_str(&format!("Ruled out: {}: {}\n", ruled.release, ruled.reason));
+    }
+    if receipt.outcome == Outcome::Done {
+        match drift {
+            [] => out.push_str("Drift:     none"),
+            some => out.push_str(&format!("Drift:     {}", some.join("\n           "))),
+        }
+    }
+    out.trim_end().to_string()
+}
+
+/// How to reach the admin page.
+pub fn access(host: &Host, config: &Config) -> String {
+    let name = config.server.host.as_ref().map_or("SERVER".to_string(), ToString::to_string);
+    let port = config.server.web_port;
+    let directory = &config.container.directory;
+    let page = match config.server.web {
+        Web::Local => {
+            let container = engine::container(host, &config.container.name);
+            let address =
+                container.map(|c| c.address).filter(|a| !a.is_empty()).unwrap_or_else(|| "10.42.42.42".into());
+            format!("ssh -L {port}:{address}:{port} root@{name}, then http://localhost:{port}/")
+        }
+        Web::Public | Web::Https => format!("http://{name}:{port}/"),
+    };
+    format!("Admin page: {page}\nFiles:      {directory}\nUndo:       awg-install rollback")
+}

@@ -1,0 +1,107 @@
+//! The closed set of things this program can do to a host. Data only: `apply` acts, `undo` undoes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::owned::Owned;
+
+/// One change. Its `id` is stable across runs, so that a second attempt finds the first one's record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Step {
+    /// Write one of the files this program owns.
+    Write { file: Owned, path: String },
+    /// Copy this program to `/usr/local/sbin`, for the resume service and later use.
+    InstallSelf,
+    /// Add a line to `/etc/apk/repositories`.
+    Repository { url: String },
+    /// `apk add`, with the results checked.
+    Packages { add: Vec<String>, what: String },
+    /// Add the kernel package and verify what it left: release file, vmlinuz, modules, initramfs, boot entry.
+    Kernel { release: String, flavour: String, add: Vec<String> },
+    /// Put the module in place for a release and index it with kmod's depmod.
+    Module { release: String, sha256: String },
+    /// Start a service in a runlevel from now on.
+    Enable { service: String, runlevel: String },
+    /// Start a service now and wait until it answers.
+    Start { service: String },
+    /// Fetch the container image.
+    Pull { image: String },
+    /// A boot entry of its own for the new kernel, started once; the default stays.
+    Arm { flavour: String, release: String },
+    /// Restart the host. Nothing after this step happens in the same run.
+    Reboot { release: String },
+    /// Make the running kernel what the loader starts by default; take the trial entry away.
+    Default { flavour: String, release: String },
+    /// Load kernel modules.
+    Load { modules: Vec<String> },
+    /// Set sysctl values that differ.
+    Sysctl { values: Vec<(String, String)> },
+    /// Create or recreate the container from the compose file.
+    Compose,
+    /// Prove that the container is what was asked for.
+    Ready { interface: String },
+    /// Take the resume service away.
+    Finish,
+}
+
+/// The label of the trial entry.
+pub const TRIAL: &str = "awg-trial";
+/// The resume service.
+pub const RESUME: &str = "awg-install";
+
+impl Step {
+    pub fn id(&self) -> String {
+        match self {
+            Step::Write { path, .. } => format!("write:{path}"),
+            Step::InstallSelf => "install-self".into(),
+            Step::Repository { url } => format!("repository:{url}"),
+            Step::Packages { add, .. } => format!("packages:{}", add.join(",")),
+            Step::Kernel { release, .. } => format!("kernel:{release}"),
+            Step::Module { release, .. } => format!("module:{release}"),
+            Step::Enable { service, runlevel } => format!("enable:{service}:{runlevel}"),
+            Step::Start { service } => format!("start:{service}"),
+            Step::Pull { image } => format!("pull:{image}"),
+            Step::Arm { release, .. } => format!("arm:{release}"),
+            Step::Reboot { release } => format!("reboot:{release}"),
+            Step::Default { release, .. } => format!("default:{release}"),
+            Step::Load { modules } => format!("load:{}", modules.join(",")),
+            Step::Sysctl { .. } => "sysctl".into(),
+            Step::Compose => "compose".into(),
+            Step::Ready { .. } => "ready".into(),
+            Step::Finish => "finish".into(),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Write { path, file } => write!(f, "write {path} ({})", file.purpose()),
+            Step::InstallSelf => write!(f, "copy this program to {}", crate::owned::SELF),
+            Step::Repository { url } => write!(f, "enable the package repository {url}"),
+            Step::Packages { add, what } => write!(f, "install {what}: {}", add.join(" ")),
+            Step::Kernel { release, add, .. } => write!(f, "install kernel {release}: {}", add.join(" ")),
+            Step::Module { release, sha256 } => {
+                write!(f, "put amneziawg.ko ({}…) in place for {release} and index it", &sha256[..12.min(sha256.len())])
+            }
+            Step::Enable { service, runlevel } => write!(f, "start service {service} at boot (runlevel {runlevel})"),
+            Step::Start { service } => write!(f, "start service {service}"),
+            Step::Pull { image } => write!(f, "pull image {image}"),
+            Step::Arm { release, .. } => write!(f, "arm {release} for one boot; the default stays as it is"),
+            Step::Reboot { release } => write!(f, "reboot into {release}; the rest follows by itself"),
+            Step::Default { release, .. } => write!(f, "make {release} the default at boot"),
+            Step::Load { modules } => write!(f, "load {}", modules.join(" ")),
+            Step::Sysctl { values } => {
+                let shown: Vec<String> = values.iter().map(|(k, v)| format!("{k}={v}")).collect();
+                write!(f, "set {}", shown.join(" "))
+            }
+            Step::Compose => write!(f, "create the container"),
+            Step::Ready { interface } => {
+                write!(f, "prove it: healthy, wg0 of kind {interface}, UDP port bound, web page answers")
+            }
+            Step::Finish => write!(f, "remove the resume service"),
+        }
+    }
+}
