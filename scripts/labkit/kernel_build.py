@@ -176,7 +176,8 @@ def _release(tree):
 
 
 def _make(tree, *targets, jobs=False):
-    command = ["nice", "make", "ARCH=x86_64", f"-j{os.cpu_count()}" if jobs else "-j1", *targets]
+    # Not ARCH=x86_64: tinyconfig would then switch 64-bit options off by name.
+    command = ["nice", "make", "ARCH=x86", f"-j{os.cpu_count()}" if jobs else "-j1", *targets]
     fixed = {"KBUILD_BUILD_TIMESTAMP": "Thu Jan 1 00:00:00 UTC 2026", "KBUILD_BUILD_USER": "lab",
              "KBUILD_BUILD_HOST": "lab"}
     return _run(command, tree, fixed)
