@@ -68,7 +68,7 @@ nproc od ping printf ps pwd readlink realpath rm rmdir sed seq sh sha256sum slee
 sync sysctl tail tar tee test timeout top touch tr true umount uname uniq vi wc wget which xargs
 """.split()
 
-_KMOD_NAMES = ("depmod", "insmod", "lsmod", "modprobe", "rmmod")
+_KMOD_NAMES = ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod")
 
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -120,7 +120,8 @@ def size(layout):
 
 def patched_quick(script):
     """awg-quick from wg-quick: besides the name, it must call `awg`."""
-    return re.sub(rb"\bwg (?=(setconf|addconf|set|show|showconf)\b)", b"awg ", standin.renamed(script))
+    commands = rb"\bwg (?=(setconf|addconf|set|show|showconf)\b)"
+    return re.sub(commands, b"awg ", standin.renamed(script))
 
 
 def _base_layer(packages):
@@ -134,7 +135,7 @@ def _base_layer(packages):
         layer.package(packages[name], patterns)
     layer.file("usr/bin/awg", standin.renamed(layer.content("usr/bin/wg")), 0o755)
     layer.file("usr/bin/awg-quick", patched_quick(layer.content("usr/bin/wg-quick")), 0o755)
-    # What takes the name of Alpine's own places: Debian has one /usr/bin.
+    # /bin, /sbin and /lib are directories of their own here, as in Alpine.
     for name in ("bash", "busybox"):
         layer.link(f"bin/{name}", f"/usr/bin/{name}")
     for applet in _APPLETS:
@@ -143,7 +144,6 @@ def _base_layer(packages):
     layer.link("lib64/ld-linux-x86-64.so.2", f"/{_LIB}/ld-linux-x86-64.so.2")
     for name in _KMOD_NAMES:
         layer.link(f"sbin/{name}", "/usr/bin/kmod")
-    layer.link("sbin/modinfo", "/usr/bin/kmod")
     layer.link("sbin/ip", "/usr/bin/ip")
     for program in ("iptables", "ip6tables"):
         for suffix in ("", "-save", "-restore"):
@@ -172,8 +172,9 @@ def _userspace_layer(packages):
 
 def _module_layer(module):
     layer = _Layer()
+    version = f"{MODULE_KERNEL.split('-')[0]}\n".encode()
     layer.file("lib/modules/amneziawg.ko", module.read_bytes(), 0o644)
-    layer.file("etc/amneziawg-kernel-version.txt", f"{MODULE_KERNEL.split('-')[0]}\n".encode(), 0o644)
+    layer.file("etc/amneziawg-kernel-version.txt", version, 0o644)
     return layer
 
 

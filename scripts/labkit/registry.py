@@ -39,9 +39,9 @@ def start(cache, material, host="127.0.0.1"):
     built = images.build(material, cache)
     authority = _authority(cache)
     program = _program(cache)
-    home = cache / "registry"
-    home.mkdir(parents=True, exist_ok=True)
-    run = Path(tempfile.mkdtemp(prefix="run-", dir=home))
+    home = _made(cache / "registry")
+    _sweep(home)
+    run = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=home))
     registry = Registry(run, program, authority, host)
     try:
         for reference, layout in built.items():
@@ -92,8 +92,9 @@ class Registry:
         config = self._run / "config.yml"
         config.write_text(json.dumps(self._configuration(), indent=1))
         with open(self.log, "ab") as log:
+            # Ends with the thread that started it, even where that is killed.
             self._process = subprocess.Popen(
-                [str(self._program), "serve", str(config)],
+                ["setpriv", "--pdeathsig", "TERM", str(self._program), "serve", str(config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={"PATH": os.environ["PATH"], "OTEL_TRACES_EXPORTER": "none"},
             )
@@ -151,6 +152,13 @@ class Registry:
                         f"docker-registry gave no answer within {_READY_LIMIT} s: {error}"
                     ) from None
             time.sleep(0.1)
+
+
+def _sweep(home):
+    """Removes what a killed lab has left."""
+    for run in home.glob("run-*-*"):
+        if not Path("/proc", run.name.split("-")[1]).exists():
+            shutil.rmtree(run, ignore_errors=True)
 
 
 def _program(cache):

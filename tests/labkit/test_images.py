@@ -176,7 +176,8 @@ class Started(Built):
 
     def start(self, devices=True, **environment):
         """Runs the server as the first process of new namespaces."""
-        bind = "mount --rbind /dev dev && " if devices else "mount -t tmpfs none dev && mknod dev/null c 1 3 && mknod dev/urandom c 1 9 && "
+        bare = "mount -t tmpfs none dev && mknod dev/null c 1 3 && mknod dev/urandom c 1 9 && "
+        bind = "mount --rbind /dev dev && " if devices else bare
         script = (f"cd {self.upstream} && {bind}mount -t proc proc proc && mount -t sysfs sys sys && "
                   "ip link set lo up && exec chroot . /usr/bin/dumb-init /app/server")
         self.log = self.home / "log"
@@ -217,14 +218,15 @@ class Started(Built):
             capture_output=True, text=True, timeout=20,
             env={"PATH": START["PATH"]})
 
-    def get(self, path, credentials=None):
-        """Status and body, by BusyBox nc from inside the network namespace."""
-        lines = [f"GET {path} HTTP/1.1", "Host: localhost"]
+    def get(self, path, credentials=None, method="GET", body=""):
+        """Status, head and body, by BusyBox nc from inside the namespaces."""
+        lines = [f"{method} {path} HTTP/1.1", f"Content-Length: {len(body)}"]
         if credentials:
             lines.append("Authorization: Basic " + base64.b64encode(credentials.encode()).decode())
         done = subprocess.run(
-            ["nsenter", "-t", self.child(), "-n", "-m", "-r", "/usr/bin/nc", "-w", "5", "127.0.0.1", "51821"],
-            input="\r\n".join(lines) + "\r\n\r\n", capture_output=True, text=True, timeout=20,
+            ["nsenter", "-t", self.child(), "-n", "-m", "-r",
+             "/usr/bin/nc", "-w", "5", "127.0.0.1", "51821"],
+            input="\r\n".join(lines) + "\r\n\r\n" + body, capture_output=True, text=True, timeout=20,
             env={"PATH": START["PATH"]})
         head, _, body = done.stdout.partition("\n\n")  # universal newlines
         return int(head.split()[1]), head, body
@@ -246,6 +248,11 @@ class Started(Built):
         self.assertEqual(self.get("/api/client")[0], 401)
         self.assertEqual(self.get("/api/client", "admin:wrong password")[0], 401)
         self.assertEqual(self.get("/api/client", f"admin:{PASSWORD}")[0], 200)
+        created = self.get("/api/client", f"admin:{PASSWORD}", "POST", '{"name": "O\'Neil"}')
+        self.assertEqual(created[0], 200, created[2])
+        self.assertIn("allowed ips: 10.9.0.2/32", self.within("awg", "show", "wg0").stdout)
+        clients = json.loads(self.get("/api/client", f"admin:{PASSWORD}")[2])
+        self.assertEqual([client["name"] for client in clients], ["O'Neil"])
         self.within("ip", "link", "del", "wg0")
         self.assertEqual(self.get("/api/client", f"admin:{PASSWORD}")[0], 500)
         self.assertTrue((self.data / "wg-easy.db-wal").exists())
@@ -261,6 +268,8 @@ class Started(Built):
         conf = (self.data / "wg0.conf").read_text()
         self.assertIn("ListenPort = 51999", conf)
         self.assertIn("Address = 10.9.0.1/24", conf)
+        self.assertIn("# Client: O'Neil (1)", conf)
+        self.assertIn("allowed ips: 10.9.0.2/32", self.within("awg", "show", "wg0").stdout)
 
     def test_without_an_administrator_it_asks_for_setup(self):
         self.start()

@@ -1,8 +1,11 @@
 import hashlib
 import json
+import socket
 import ssl
 import subprocess
+import sys
 import tempfile
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -73,6 +76,27 @@ class Running(unittest.TestCase):
         self.registry.launch()
         self.assertEqual(self.registry.port, port)
         self.assertIn(b"wg-easy/wg-easy", self.get("_catalog")[0])
+
+    def test_it_does_not_outlive_a_killed_lab(self):
+        script = (
+            f"import sys, time; sys.path[:0] = {sys.path!r}\n"
+            "from pathlib import Path\nfrom labkit import material, registry\n"
+            f"cache = Path({str(self.cache)!r})\n"
+            "print(registry.start(cache, material.find(cache)).port, flush=True)\n"
+            "time.sleep(60)\n")
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as lab:
+            port = int(lab.stdout.readline())
+            with socket.create_connection(("127.0.0.1", port), timeout=5):
+                lab.kill()
+        end = time.monotonic() + 10
+        with self.assertRaises(ConnectionRefusedError):
+            while time.monotonic() < end:
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                time.sleep(0.1)
+        left = self.cache / "registry" / f"run-{lab.pid}-x"
+        left.mkdir()
+        registry.start(self.cache, self.material).stop()
+        self.assertEqual(list(left.parent.glob(f"run-{lab.pid}-*")), [])
 
 
 class Authority(unittest.TestCase):
