@@ -243,7 +243,7 @@ def _write_layout(home, layers):
         return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(content), **more}
 
     plain = [layer.packed() for layer in layers]
-    packed = [blob(f"{_OCI}.layer.v1.tar+gzip", gzip.compress(data, 9, mtime=0)) for data in plain]
+    packed = [blob(f"{_OCI}.layer.v1.tar+gzip", gzip.compress(data, 6, mtime=0)) for data in plain]
     config = {
         "created": _CREATED, "architecture": "amd64", "os": "linux",
         "config": {
