@@ -49,15 +49,17 @@ class Channel:
         self._link.close()
 
     def hello(self, limit):
-        """Who is there, or None when nobody answers within the limit."""
+        """Who is there: the first that is up, else the last heard of within the limit.
+
+        The guest speaks up by itself, so one question is enough."""
         self._send("hello")
-        deadline = time.monotonic() + limit
-        while (line := self._line(deadline)) is not None:
+        deadline, heard = time.monotonic() + limit, None
+        while not (heard and heard.up) and (line := self._line(deadline)) is not None:
             words = line.split()
             if words[0] == "@hello" and len(words) == 4:
                 self.boot = words[1]
-                return Hello(words[1], words[2], words[3] == "up")
-        return None
+                heard = Hello(words[1], words[2], words[3] == "up")
+        return heard
 
     def run(self, script, limit, on_output=None):
         """(exit code, output, error output) of a shell script in the guest."""

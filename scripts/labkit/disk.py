@@ -22,12 +22,12 @@ MIRROR = "http://dl-cdn.alpinelinux.org/alpine"
 KERNEL = "6.12.50-0-virt"
 _PARTITION_START = 1 << 20
 
-_WORLD = ["alpine-base", "linux-virt", "mkinitfs", "syslinux"]
+_WORLD = ["alpine-base", "linux-virt", "mkinitfs"]
 _RUNLEVELS = {
-    "sysinit": ["devfs", "dmesg", "sysfs", "cgroups"],
-    "boot": ["bootmisc", "hostname", "hwclock", "modules", "networking", "sysctl", "syslog"],
+    "sysinit": ["devfs", "sysfs", "cgroups"],
+    "boot": ["bootmisc", "hostname", "modules", "networking", "sysctl", "syslog"],
     "default": ["local"],
-    "shutdown": ["killprocs", "mount-ro"],
+    "shutdown": ["killprocs", "mount-ro", "savecache"],
 }
 
 
@@ -80,6 +80,8 @@ def _install(tree, repository):
     offered = repository.offer([KERNEL])
     (tree / "etc/apk/repositories").write_text(f"{offered}/main\n")
     output = repository.apk(tree, "add", "--no-progress", *_WORLD)
+    # Its trigger needs the disk that the tree will become; apk would remember the failure.
+    output += repository.apk(tree, "add", "--no-progress", "--no-scripts", "syslinux")
     (tree.parent / "apk.log").write_text(output)
     for name in ("null", "zero", "urandom"):
         (tree / "dev" / name).unlink()

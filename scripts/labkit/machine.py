@@ -20,7 +20,7 @@ _SMALL = 2000
 @dataclass
 class Hardware:
     memory: int = 1536
-    processors: int = 2
+    processors: int = 1
     cache: str = "writeback"
 
 
@@ -74,11 +74,9 @@ class Machine:
         while time.monotonic() < deadline:
             if not self.running:
                 raise Silent(f"the machine went off; see {self.console_log}")
-            hello = self.channel.hello(min(2, deadline - time.monotonic()))
+            hello = self.channel.hello(min(10, deadline - time.monotonic()))
             if hello and hello.boot != not_boot and hello.up:
                 return hello
-            if hello:
-                time.sleep(0.3)
         raise Silent(f"the guest did not come up within {limit} s; see {self.console_log}")
 
     def run(self, script, limit=60, on_output=None):

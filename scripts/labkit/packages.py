@@ -41,7 +41,7 @@ def recipes(material, cache):
     return [*_base(source), *_docker(source)]
 
 
-def kernel(material, name, pretend=None):
+def kernel(material, name):
     """The package of one kernel of the material, for example `6.12.50-0-lts` or
     `6.12.50-0-lts.modular`."""
     release = name.removesuffix(".modular")
@@ -112,7 +112,7 @@ def _docker(source):
             "docker-engine", version, "Docker Engine (dockerd)",
             depends=["ca-certificates", "containerd", "iptables", GLIBC],
             scripts={".pre-install": _DOCKER_GROUP}, origin="docker",
-        ), source.fill(["docker.io"], _dockerd)),
+        ), source.fill(["docker.io", "tini"], _dockerd)),
         Recipe("community", Package(
             "docker-openrc", version, "OpenRC init scripts for Docker",
             install_if=["openrc", f"docker-engine={version}"], origin="docker",
@@ -216,10 +216,19 @@ def _openrc(unpacked, root):
     for program in sorted((unpacked / "usr/sbin").iterdir()):
         if program.name != "openrc-init":
             _take(unpacked, root, {f"usr/sbin/{program.name}": f"sbin/{program.name}"})
-    _take(unpacked, root, {"usr/bin/rc-status": "bin/rc-status", "etc/rc.conf": "etc/rc.conf"})
+    _take(unpacked, root, {
+        "usr/bin/rc-status": "bin/rc-status", "etc/rc.conf": "etc/rc.conf",
+        "etc/init.d/savecache": "etc/init.d/savecache",
+    })
+    _link(root, "/sbin/openrc-run", "usr/sbin/openrc-run")
     shutil.copytree(unpacked / "usr/lib/rc", root / "usr/lib/rc", symlinks=True)
     for level in ("sysinit", "boot", "default", "nonetwork", "shutdown"):
         (root / "etc/runlevels" / level).mkdir(parents=True)
+    # OpenRC complains at every start about places of its own that are not there.
+    (root / "usr/lib/x86_64-linux-gnu/rc/plugins").mkdir(parents=True)
+    for place in ("usr/local/etc", "usr/etc"):
+        for part in ("init.d", "conf.d", "runlevels"):
+            (root / place / part).mkdir(parents=True)
     _link(root, "openrc-run", "sbin/runscript")
     copy_guest("openrc", root)
 
@@ -248,6 +257,7 @@ def _iptables(unpacked, root):
 def _dockerd(unpacked, root):
     _take(unpacked, root, {
         "usr/sbin/dockerd": "usr/bin/dockerd", "usr/sbin/docker-proxy": "usr/bin/docker-proxy",
+        "usr/bin/tini-static": "usr/bin/docker-init",
     })
 
 

@@ -1,0 +1,169 @@
+"""The commands of `scripts/lab`."""
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from . import keeper, scenario, setup
+from .bench import cache_directory
+from .channel import Silent
+
+TOP = Path(__file__).resolve().parents[2]
+
+
+def main(arguments):
+    options = _parser().parse_args(arguments)
+    cache = cache_directory()
+    try:
+        return options.action(options, cache)
+    except (Silent, scenario.Invalid) as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="lab", description="Disposable Alpine machines for awg-install, under QEMU's "
+        "software emulation, with their own package repository and container registry.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    up = commands.add_parser("up", help="boot a machine and leave it running")
+    up.add_argument("name", nargs="?", default="lab")
+    up.add_argument("--kernels", default="6.12.50-0-virt,6.12.50-0-lts", metavar="LIST",
+                    help="kernels that its repository offers")
+    up.add_argument("--alpine", default="3.22.1", metavar="VERSION")
+    up.add_argument("--from", dest="snapshot", metavar="SNAPSHOT", help="start from a snapshot")
+    up.add_argument("--disk", metavar="FILE", help="boot this disk, as it is, and keep its changes")
+    up.add_argument("--memory", type=int, default=1536, metavar="MIB")
+    up.add_argument("--processors", type=int, default=1)
+    up.add_argument("--binary", metavar="PATH", help="put at /root/awg-install")
+    up.set_defaults(action=_up)
+
+    run = commands.add_parser("run", help="run scenarios; pass or fail")
+    run.add_argument("scenarios", nargs="*", metavar="SCENARIO")
+    run.add_argument("--all", action="store_true", help="every scenario")
+    run.add_argument("--ci", action="store_true", help="the scenarios marked for CI")
+    run.add_argument("--keep", action="store_true", help="keep the disk for `up --disk`")
+    run.add_argument("--log", metavar="DIR", help="where to write console logs and narratives")
+    run.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
+    run.set_defaults(action=_run)
+
+    shell = commands.add_parser("shell", help="console of a running machine, or one command in it")
+    shell.add_argument("name")
+    shell.add_argument("command", nargs=argparse.REMAINDER)
+    shell.set_defaults(action=_shell)
+
+    put = commands.add_parser("put", help="copy a file into a running machine")
+    put.add_argument("name")
+    put.add_argument("source")
+    put.add_argument("target")
+    put.set_defaults(action=_put)
+
+    cycle = commands.add_parser("cycle", help="cut a running machine's power and boot it again")
+    cycle.add_argument("name")
+    cycle.set_defaults(action=lambda o, c: keeper.request(c, o.name, cycle=True))
+
+    wait = commands.add_parser("wait", help="wait until a running machine has come up (again)")
+    wait.add_argument("name")
+    wait.add_argument("--reboot", action="store_true", help="a boot other than the present one")
+    wait.add_argument("--limit", type=int, default=600, metavar="SECONDS")
+    wait.set_defaults(action=lambda o, c: keeper.request(
+        c, o.name, wait="reboot" if o.reboot else "up", limit=o.limit))
+
+    down = commands.add_parser("down", help="switch a running machine off")
+    down.add_argument("name")
+    down.set_defaults(action=_down)
+
+    commands.add_parser("list", help="scenarios, snapshots, running machines") \
+        .set_defaults(action=_list)
+    clean = commands.add_parser("clean", help="remove runs and snapshots; stop machines")
+    clean.add_argument("--all", action="store_true", help="the whole cache, downloads included")
+    clean.set_defaults(action=_clean)
+    commands.add_parser("setup", help="install what the lab needs") \
+        .set_defaults(action=lambda o, c: setup.ensure(print))
+    hidden = commands.add_parser("keep")
+    hidden.add_argument("name")
+    hidden.set_defaults(action=lambda o, c: keeper.keep(c, o.name))
+    return parser
+
+
+def _up(options, cache):
+    files = [(str(Path(options.binary).resolve()), "/root/awg-install", 0o755)] \
+        if options.binary else []
+    settings = {
+        "kernels": options.kernels.split(","), "alpine": options.alpine, "files": files,
+        "memory": options.memory, "processors": options.processors, "disk": options.disk,
+    }
+    if options.snapshot:
+        settings["from"] = str(cache / "snapshots" / f"{options.snapshot}.qcow2")
+        if not Path(settings["from"]).is_file():
+            raise Silent(f"no snapshot {options.snapshot}; see `lab list`")
+    print(f"boots {options.name}", file=sys.stderr)
+    keeper.start(cache, options.name, settings)
+    print(f"{options.name} is up: `lab shell {options.name}`, "
+          f"`lab shell {options.name} COMMAND`, `lab down {options.name}`")
+    return 0
+
+
+def _run(options, cache):
+    from . import runner
+
+    chosen = scenario.load_all(TOP / "tests" / "lab")
+    if not options.all:
+        if options.ci:
+            names = [name for name, entry in chosen.items() if entry.ci]
+        else:
+            names = options.scenarios
+        if not names:
+            raise Silent("name scenarios, or give --ci or --all; see `lab list`")
+        unknown = [name for name in names if name not in chosen]
+        if unknown:
+            raise Silent(f"no scenario {', '.join(unknown)}; there are {', '.join(chosen)}")
+    else:
+        names = list(chosen)
+    return runner.run(chosen, names, cache, TOP, runner.Options(
+        keep=options.keep, binary=options.binary,
+        log=Path(options.log).resolve() if options.log else cache / "runs"))
+
+
+def _shell(options, cache):
+    if not options.command:
+        keeper.console(cache, options.name)
+        return 0
+    return keeper.request(cache, options.name, run=" ".join(options.command))
+
+
+def _put(options, cache):
+    source = Path(options.source).resolve()
+    mode = source.stat().st_mode & 0o777
+    return keeper.request(cache, options.name, put=str(source), path=options.target, mode=mode)
+
+
+def _down(options, cache):
+    keeper.stop(cache, options.name)
+    return 0
+
+
+def _list(options, cache):
+    print("scenarios:")
+    for name, entry in scenario.load_all(TOP / "tests" / "lab").items():
+        print(f"  {name:16} {'ci  ' if entry.ci else '    '}{entry.about}")
+    snapshots = sorted((cache / "snapshots").glob("*.qcow2"))
+    print("snapshots:", ", ".join(path.stem for path in snapshots) or "none")
+    up = [name for name in keeper.names(cache) if keeper.pid_of(cache, name)]
+    print("running machines:", ", ".join(up) or "none")
+    return 0
+
+
+def _clean(options, cache):
+    for name in keeper.names(cache):
+        keeper.stop(cache, name)
+    places = [cache] if options.all else [cache / part for part in ("up", "runs", "snapshots")]
+    for place in places:
+        if place.is_dir():
+            shutil.rmtree(place)
+            print(f"removed {place}")
+    return 0

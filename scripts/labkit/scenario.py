@@ -1,0 +1,104 @@
+"""Scenarios: short YAML files under tests/lab."""
+
+from dataclasses import dataclass, field
+
+import yaml
+
+_ACTIONS = {
+    "run": {"exit", "contains", "absent", "equals", "limit", "about", "quiet"},
+    "wait_for": {"exit", "contains", "absent", "limit", "about"},
+    "wait_reboot": {"limit", "about"},
+    "boot": {"limit", "about"},
+    "power_cycle": {"limit", "about"},
+    "power_cut": {"after", "when", "limit", "about"},
+    "shutdown": {"limit", "about"},
+    "tree": {"about"},
+    "same_tree": {"except", "about"},
+    "snapshot": {"about"},
+    "offer": {"about"},
+    "put": {"text", "lab", "mode", "about"},
+    "registry": {"about"},
+    "repository": {"about"},
+}
+_HOST = {
+    "alpine": "3.22.1", "kernels_offered": ["6.12.50-0-virt", "6.12.50-0-lts"], "from": None,
+    "disk": "2G", "memory": 1536, "processors": 1, "cache": "writeback", "binary": True,
+}
+_KEYS = {"name", "about", "ci", "host", "files", "time_limit", "steps"}
+
+
+class Invalid(Exception):
+    """A scenario file that cannot be run; the text says where and why."""
+
+
+@dataclass
+class Scenario:
+    name: str
+    about: str
+    host: dict
+    steps: list
+    files: dict = field(default_factory=dict)
+    time_limit: int = 900
+    ci: bool = False
+    text: str = ""
+
+    @property
+    def snapshots(self):
+        return [step["snapshot"] for step in self.steps if "snapshot" in step]
+
+
+def load_all(directory):
+    """All scenarios by name, in the order of their files."""
+    scenarios = {}
+    for path in sorted(directory.glob("*.yaml")):
+        scenario = _load(path)
+        scenarios[scenario.name] = scenario
+    return scenarios
+
+
+def action_of(step):
+    return next(key for key in step if key in _ACTIONS)
+
+
+def maker_of(scenarios, snapshot):
+    """The scenario whose run ends in that snapshot."""
+    for scenario in scenarios.values():
+        if snapshot in scenario.snapshots:
+            return scenario
+    raise Invalid(f"no scenario makes the snapshot {snapshot}")
+
+
+def _load(path):
+    text = path.read_text()
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Invalid(f"{path.name}: {error}") from None
+    _known(path.name, data, _KEYS)
+    missing = {"name", "about", "steps"} - set(data)
+    if missing:
+        raise Invalid(f"{path.name}: lacks {', '.join(sorted(missing))}")
+    host = data.get("host") or {}
+    _known(f"{path.name}: host", host, _HOST)
+    for number, step in enumerate(data["steps"], 1):
+        _check_step(f"{path.name}: step {number}", step)
+    return Scenario(
+        name=data["name"], about=data["about"], host={**_HOST, **host}, steps=data["steps"],
+        files=data.get("files") or {}, time_limit=data.get("time_limit", 900),
+        ci=bool(data.get("ci")), text=text,
+    )
+
+
+def _check_step(where, step):
+    actions = [key for key in step if key in _ACTIONS]
+    if len(actions) != 1:
+        raise Invalid(f"{where}: needs exactly one of {', '.join(_ACTIONS)}")
+    _known(where, step, {actions[0], *_ACTIONS[actions[0]]})
+
+
+def _known(where, data, keys):
+    if not isinstance(data, dict):
+        raise Invalid(f"{where}: expected keys and values")
+    unknown = [key for key in data if key not in keys]
+    if unknown:
+        raise Invalid(f"{where}: unknown key {unknown[0]}; known are {', '.join(sorted(keys))}")
