@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::facts::boot::UPDATE_EXTLINUX_CONF;
 use crate::facts::{apk, engine, kernel::EXTRA};
 use crate::host::{Host, Limits};
-use crate::owned::{SELF, SERVICE, TRIAL_ENTRY};
+use crate::owned::{CONFIG, SELF, SERVICE, TRIAL_ENTRY};
 use crate::receipt::{COPIES, Change, Receipt, Was};
 use crate::step::{RESUME, Step};
 
@@ -14,7 +14,12 @@ use crate::step::{RESUME, Step};
 /// before anything is recorded or done.
 pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
+    let id = step.id();
     let file = |changes: &mut Vec<Change>, path: &str| -> Result<()> {
+        // What an earlier attempt found is what counts; a copy made now would be one of our own file.
+        if receipt.remembers(&id, path) {
+            return Ok(());
+        }
         changes.extend(missing_directories(host, path));
         let number = receipt.copies() + changes.len();
         changes.push(Change::File { path: path.into(), was: keep(host, path, number)? });
@@ -25,8 +30,8 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
         Step::InstallSelf => file(&mut changes, SELF)?,
         Step::Repository { .. } => file(&mut changes, apk::REPOSITORIES)?,
         Step::Packages { add, .. } => {
-            if !host.exists("/var/lib/docker") {
-                changes.push(Change::Data { path: "/var/lib/docker".into() });
+            for path in ["/var/lib/docker", "/var/lib/containerd"].into_iter().filter(|p| !host.exists(p)) {
+                changes.push(Change::Data { path: path.into() });
             }
             changes.extend(world(host, add));
         }
@@ -222,8 +227,21 @@ fn keep(host: &Host, path: &str, number: usize) -> Result<Was> {
     host.make_dirs(COPIES, 0o700)?;
     let name = path.trim_start_matches('/').replace('/', "%");
     let copy = format!("{COPIES}/{number:03}-{name}");
+    let bytes = if path == CONFIG { without_password(bytes) } else { bytes };
     host.write(&copy, &bytes, 0o600)?;
     Ok(Was::Different { copy, owner })
+}
+
+/// A configuration that was there before may hold the password, which must not stay behind in a copy.
+fn without_password(bytes: Vec<u8>) -> Vec<u8> {
+    let parsed = std::str::from_utf8(&bytes).ok().and_then(|text| crate::yaml::parse(text).ok());
+    match parsed {
+        Some(mut value) if value["server"]["password"].is_string() => {
+            value["server"].as_object_mut().map(|server| server.remove("password"));
+            crate::yaml::to_string(&value).into_bytes()
+        }
+        _ => bytes,
+    }
 }
 
 /// Directories that writing `path` would make, topmost first.

@@ -44,6 +44,14 @@ pub fn wait_for_engine(host: &Host) -> Result<()> {
     }
 }
 
+/// After a boot the engine may still be starting: what it would answer decides the plan.
+pub fn wait_for_started_engine(host: &Host) {
+    if host.exists("/run/openrc/started/docker") && host.which("docker").is_some() {
+        // A broken engine shows in the facts, and the plan starts it again.
+        let _ = wait_for_engine(host);
+    }
+}
+
 /// Fetches the image and checks that it fits this machine and holds the mode's programs.
 pub fn pull(host: &Host, image: &str, rung: Rung, arch: &str) -> Result<()> {
     let sh = host.shell();

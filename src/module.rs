@@ -13,6 +13,7 @@ mod modinfo;
 mod report;
 mod signature;
 mod sniff;
+mod symbols;
 mod target;
 mod vermagic;
 

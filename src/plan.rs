@@ -38,8 +38,10 @@ impl Plan {
         if self.choice.degraded { 8 } else { 0 }
     }
 
-    pub fn reboots(&self) -> bool {
-        self.steps.iter().any(|p| matches!(p.step, Step::Reboot { .. }))
+    /// Whether the package mirror has a say: packages are wanted, or a better rung was passed over.
+    pub fn needs_mirror(&self) -> bool {
+        let packages = |s: &Step| matches!(s, Step::Repository { .. } | Step::Packages { .. } | Step::Kernel { .. });
+        self.steps.iter().any(|p| packages(&p.step)) || self.choice.degraded && !self.steps.is_empty()
     }
 }
 
@@ -184,7 +186,7 @@ impl Steps<'_> {
             );
         }
         let installed = facts.modules.amneziawg.get(release);
-        let wanted = facts.candidate.as_ref().map(|c| c.inspection.sha256.as_str());
+        let wanted = facts.candidate.as_ref().map(|c| c.inspection.uncompressed_sha256.as_str());
         let ready = installed.is_some_and(|m| m.indexed && wanted.is_none_or(|w| w == m.sha256));
         if facts.os.id == "alpine" && !ready {
             let sha256 = wanted.map(String::from).or(installed.map(|m| m.sha256.clone())).unwrap_or_default();

@@ -205,6 +205,15 @@ impl Receipt {
         }
     }
 
+    /// The record of `id` already says what `path` was.
+    pub fn remembers(&self, id: &str, path: &str) -> bool {
+        self.steps
+            .iter()
+            .filter(|e| e.id == id && e.state != State::Undone)
+            .flat_map(|e| &e.prior)
+            .any(|c| matches!(c, Change::File { path: p, .. } if p == path))
+    }
+
     /// Copies of prior files that are recorded so far.
     pub fn copies(&self) -> usize {
         let kept = |c: &Change| matches!(c, Change::File { was: Was::Different { .. }, .. });

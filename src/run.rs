@@ -4,6 +4,7 @@ use nix::fcntl::Flock;
 
 use crate::apply::{self, End, Run};
 use crate::config::{Config, ModuleSource};
+use crate::container;
 use crate::error::{Error, Kind, Result};
 use crate::facts::{self, Candidate, Facts, Reach};
 use crate::host::{Host, Log};
@@ -134,8 +135,7 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
     let mut receipt = receipt;
     let mut asked = !wish.confirm;
     loop {
-        let planned = look(host, config, Reach::Network)
-            .and_then(|(facts, bytes)| Ok((plan::plan(config, &facts, receipt.as_ref())?, facts, bytes)));
+        let planned = look_and_plan(host, config, receipt.as_ref());
         let (plan, facts, bytes) = match planned {
             Ok(all) => all,
             Err(error) => return Err(end_failed(host, receipt, error)),
@@ -169,6 +169,22 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
             }
         }
     }
+}
+
+/// What this machine tells by itself is enough for a host that needs nothing; the mirror is asked only
+/// where packages are to be chosen.
+fn look_and_plan(host: &Host, config: &Config, receipt: Option<&Receipt>) -> Result<(Plan, Facts, Option<Vec<u8>>)> {
+    if receipt.is_some() {
+        container::wait_for_started_engine(host);
+        let (facts, bytes) = look(host, config, Reach::Local)?;
+        if let Ok(plan) = plan::plan(config, &facts, receipt)
+            && !plan.needs_mirror()
+        {
+            return Ok((plan, facts, bytes));
+        }
+    }
+    let (facts, bytes) = look(host, config, Reach::Network)?;
+    Ok((plan::plan(config, &facts, receipt)?, facts, bytes))
 }
 
 /// Whether the run goes on, one rung down, after the kernel rung has failed.

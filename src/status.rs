@@ -15,15 +15,26 @@ use crate::report::Report;
 /// How often `--wait` looks.
 const POLL: Duration = Duration::from_millis(500);
 
-/// Blocks until a pending installation has ended; returns its exit code.
+/// A run that holds no lock for this long is dead, or between two steps of a boot.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Blocks until a pending installation has ended.
 pub fn wait(host: &Host) -> Result<()> {
-    loop {
-        match Receipt::load(host)? {
+    let mut idle = Duration::ZERO;
+    while let Some(receipt) = Receipt::load(host)? {
+        match receipt.outcome {
+            Outcome::Running if host.lock(crate::run::LOCK)?.is_some() => idle += POLL,
+            Outcome::Running => idle = Duration::ZERO,
+            Outcome::RebootScheduled => {}
             // --no-reboot waits for the operator: that is an answer, not something to wait for.
-            Some(r) if r.pending() && r.outcome != Outcome::RebootNeeded => std::thread::sleep(POLL),
             _ => return Ok(()),
         }
+        if idle > PATIENCE {
+            return Ok(());
+        }
+        std::thread::sleep(POLL);
     }
+    Ok(())
 }
 
 /// The exit code that the receipt carries, or 10 for drift when it is asked for.
@@ -37,7 +48,8 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
         Ok(plan) => plan.steps.iter().map(|p| p.step.to_string()).collect(),
         Err(error) => vec![error.message],
     };
-    let code = receipt.exit_code.unwrap_or(0);
+    // A run that was cut off has no code of its own: what it began has not been finished.
+    let code = receipt.exit_code.unwrap_or(6);
     let code = if detailed && !drift.is_empty() && matches!(code, 0 | 8) { 10 } else { code };
     if report.is_json() {
         println!(

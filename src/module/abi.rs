@@ -38,9 +38,12 @@ pub(crate) fn exports(elf: &Elf<'_>) -> Result<Crcs> {
     let mut crcs = Crcs::new();
     for symbol in elf.symbols() {
         let symbol = symbol?;
-        let Some(name) = symbol.name.strip_prefix(b"__crc_") else { continue };
+        let Some(name) = symbol.name.strip_prefix(b"__crc_") else {
+            continue;
+        };
         if let Some(crc) = elf.word_at(&symbol) {
             crcs.insert(symbol_name(name)?.to_owned(), crc);
+            bounded(crcs.len())?;
         }
     }
     // A hard strip takes the local `__crc_` symbols away; the relocations of the table remain.
@@ -50,10 +53,9 @@ pub(crate) fn exports(elf: &Elf<'_>) -> Result<Crcs> {
             continue;
         };
         let count = values.len() / 4;
-        if count == 0 || entries.len() % count != 0 {
+        let Some(width) = entries.len().checked_div(count).map(|w| w as u64) else {
             continue;
-        }
-        let width = (entries.len() / count) as u64;
+        };
         for (offset, name) in elf.relocations(&table)? {
             if width == 0 || offset % width != 0 || name.is_empty() {
                 continue;
@@ -61,6 +63,7 @@ pub(crate) fn exports(elf: &Elf<'_>) -> Result<Crcs> {
             let index = usize::try_from(offset / width).unwrap_or(usize::MAX);
             if let Some(crc) = index.checked_mul(4).and_then(|at| word(values, at)) {
                 crcs.entry(symbol_name(name)?.to_owned()).or_insert(crc);
+                bounded(crcs.len())?;
             }
         }
     }
@@ -84,10 +87,11 @@ pub(crate) fn versions(elf: &Elf<'_>) -> Result<Crcs> {
 /// Rows of a 64-bit value and a name in 56 bytes.
 fn basic(data: &[u8], crcs: &mut Crcs) -> Result<()> {
     const ROW: usize = 64;
-    if data.len() % ROW != 0 {
+    let rows = data.chunks_exact(ROW);
+    if !rows.remainder().is_empty() {
         return Err(damaged(format!("{} bytes are no whole number of rows", data.len())));
     }
-    for row in data.chunks_exact(ROW) {
+    for row in rows {
         let (value, name) = row.split_at(8);
         let Some(end) = name.iter().position(|b| *b == 0) else {
             return Err(damaged(format!("the name `{}` is not closed", show(name))));
@@ -101,7 +105,7 @@ fn basic(data: &[u8], crcs: &mut Crcs) -> Result<()> {
 }
 
 fn extended(values: &[u8], names: &[u8], crcs: &mut Crcs) -> Result<()> {
-    if values.len() % 4 != 0 || names.last() != Some(&0) {
+    if !values.chunks_exact(4).remainder().is_empty() || names.last() != Some(&0) {
         return Err(damaged("the extended form is cut"));
     }
     let names: Vec<&[u8]> = names[..names.len() - 1].split(|b| *b == 0).collect();
@@ -125,9 +129,18 @@ fn add(crcs: &mut Crcs, name: &[u8], crc: u32) -> Result<()> {
         Entry::Occupied(_) => Ok(()),
         Entry::Vacant(free) => {
             free.insert(crc);
-            Ok(())
+            bounded(crcs.len())
         }
     }
+}
+
+/// The largest modules import some two thousand symbols.
+pub(crate) fn bounded(symbols: usize) -> Result<()> {
+    const MOST: usize = 20_000;
+    if symbols <= MOST {
+        return Ok(());
+    }
+    Err(bad(format!("the module claims more than {MOST} imports or exports")).remedy(FETCH_AGAIN))
 }
 
 /// Symbol names are shown to people, so only what a compiler would make is let through.

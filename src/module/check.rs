@@ -1,11 +1,11 @@
 //! Whether a kernel would take a module, finding by finding.
 
 use super::inspect::Inspection;
-use super::target::{Abi, Lockdown, Target};
+use super::symbols::{Few, symbols};
+use super::target::{Lockdown, Target};
 use super::{NAME, bad, normal};
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -86,19 +86,25 @@ pub fn refusal(module: &Inspection, target: &Target, findings: &[Finding]) -> Op
     Some(bad(message).cause(causes.join("; ")).remedy(first.remedy.clone()))
 }
 
-struct Findings(Vec<Finding>);
+pub(super) struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn add(&mut self, severity: Severity, code: Code, message: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn add(
+        &mut self,
+        severity: Severity,
+        code: Code,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         self.0.push(Finding { severity, code, message: message.into(), remedy: remedy.into() });
     }
 
-    fn error(&mut self, code: Code, message: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn error(&mut self, code: Code, message: impl Into<String>, remedy: impl Into<String>) {
         self.add(Severity::Error, code, message, remedy);
     }
 }
 
-fn built_for(target: &Target) -> String {
+pub(super) fn built_for(target: &Target) -> String {
     format!("take the module built for {} on {}", target.release, target.machine)
 }
 
@@ -158,64 +164,6 @@ fn build(module: &Inspection, target: &Target, findings: &mut Findings) {
     }
 }
 
-/// Does each symbol that it needs exist, with the same CRC?
-fn symbols(module: &Inspection, target: &Target, findings: &mut Findings) {
-    let versioned = target.vermagic.as_ref().unwrap_or(&module.vermagic).has("modversions");
-    if versioned && module.imports.is_empty() {
-        let message = "it carries no symbol versions, so the kernel would refuse to load it";
-        findings.error(Code::Versions, message, "build it against the kernel's Module.symvers");
-    }
-    let Some(abi) = &target.abi else {
-        let message = format!(
-            "the CRCs of its {} symbols were not checked: nothing is known of the kernel's",
-            module.imports.len()
-        );
-        return findings.add(Severity::Warning, Code::CrcUnknown, message, SYMVERS);
-    };
-    let crc_of = |symbol: &String| abi.crcs.get(symbol).copied();
-    let mut differing: Vec<(&String, &u32, u32)> = module
-        .imports
-        .iter()
-        .filter_map(|(symbol, crc)| Some((symbol, crc, crc_of(symbol).filter(|known| known != crc)?)))
-        .collect();
-    // The kernel looks at this one first, and it tells of another configuration rather than another function.
-    differing.sort_by_key(|(symbol, ..)| symbol.as_str() != "module_layout");
-    let differing: Vec<String> = differing
-        .into_iter()
-        .map(|(symbol, crc, known)| format!("{symbol} (module {crc:#010x}, kernel {known:#010x})"))
-        .collect();
-    if !differing.is_empty() {
-        let message = format!(
-            "{} of its {} symbols have another CRC in the kernel: {}",
-            differing.len(),
-            module.imports.len(),
-            Few(&differing)
-        );
-        findings.error(Code::Crc, message, built_for(target));
-    }
-    let unknown = |symbol: &&String| !abi.crcs.contains_key(*symbol) && !module.weak.contains(*symbol);
-    let unknown: Vec<String> = module.imports.keys().chain(&module.unversioned).filter(unknown).cloned().collect();
-    if !unknown.is_empty() {
-        unresolved(module, abi, &unknown, target, findings);
-    }
-}
-
-const SYMVERS: &str = "with linux-lts-dev installed, or more of the kernel's modules in place, all can be compared";
-
-fn unresolved(module: &Inspection, abi: &Abi, unknown: &[String], target: &Target, findings: &mut Findings) {
-    let total = module.imports.len() + module.unversioned.len();
-    if abi.complete {
-        let message = format!("{} of its {total} symbols do not exist in the kernel: {}", unknown.len(), Few(unknown));
-        return findings.error(Code::Symbol, message, built_for(target));
-    }
-    let message = format!(
-        "{} of its {total} symbols were compared; the kernel's CRC of the rest is not known: {}",
-        total - unknown.len(),
-        Few(unknown)
-    );
-    findings.add(Severity::Warning, Code::CrcPartial, message, SYMVERS);
-}
-
 fn dependencies(module: &Inspection, target: &Target, findings: &mut Findings) {
     if module.depends.is_empty() {
         return;
@@ -267,21 +215,6 @@ fn signature(module: &Inspection, target: &Target, findings: &mut Findings) {
         None => {
             let message = format!("{what}; the kernel takes it and marks itself tainted");
             findings.add(Severity::Note, Code::Signature, message, "nothing to do");
-        }
-    }
-}
-
-/// At most five of a list, and how many more there are.
-struct Few<'a>(&'a [String]);
-
-impl fmt::Display for Few<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 5;
-        let shown = self.0.get(..SHOWN).unwrap_or(self.0);
-        f.write_str(&shown.join(", "))?;
-        match self.0.len() - shown.len() {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
         }
     }
 }

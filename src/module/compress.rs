@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
+use xz4rust::XzError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -98,7 +99,9 @@ impl Sink {
                 Ok(0) => return Ok(()),
                 Ok(n) => self.push(&chunk[..n])?,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(cut(self.compression)),
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(cut(self.compression));
+                }
                 Err(e) => return Err(damaged(self.compression, e)),
             }
         }
@@ -128,14 +131,19 @@ fn gzip(bytes: &[u8], mut sink: Sink) -> Result<Vec<u8>> {
     sink.finish(rest)
 }
 
+/// What `xz -9` asks for, however small the file; the format itself would allow 4 GiB.
+const DICTIONARY: usize = 64 << 20;
+
 fn xz(bytes: &[u8], mut sink: Sink) -> Result<Vec<u8>> {
-    // Without a bound the dictionary is what the file asks for, up to 3 GiB.
-    let dictionary = usize::try_from(sink.cap).unwrap_or(usize::MAX).max(8 << 20);
-    let mut decoder = xz4rust::XzDecoder::in_heap_with_alloc_dict_size(CHUNK, dictionary);
+    let mut decoder = xz4rust::XzDecoder::in_heap_with_alloc_dict_size(CHUNK, DICTIONARY);
     let (mut rest, mut chunk) = (bytes, vec![0; CHUNK]);
     loop {
         let step = decoder.decode(rest, &mut chunk).map_err(|e| match e {
-            xz4rust::XzError::NeedsLargerInputBuffer => cut(Compression::Xz),
+            XzError::NeedsLargerInputBuffer => cut(Compression::Xz),
+            XzError::UnsupportedLzmaProperties(_) | XzError::DictionaryTooLarge(_) => {
+                bad(format!("the xz file asks for a dictionary of more than {DICTIONARY} bytes"))
+                    .remedy("compress it again with plain `xz`")
+            }
             other => damaged(Compression::Xz, other),
         })?;
         rest = rest.get(step.input_consumed()..).unwrap_or_default();

@@ -239,6 +239,16 @@ pub fn xz(bytes: &[u8]) -> Vec<u8> {
     [file, crc(&footer).to_vec(), footer, b"YZ".to_vec()].concat()
 }
 
+/// The same xz file with another dictionary size in its header: 28 is 64 MiB, 40 is 4 GiB.
+pub fn xz_asking_for(xz: &[u8], dictionary: u8) -> Vec<u8> {
+    let mut bytes = xz.to_vec();
+    bytes[16] = dictionary;
+    let mut crc = flate2::Crc::new();
+    crc.update(&bytes[12..20]);
+    bytes[20..24].copy_from_slice(&crc.sum().to_le_bytes());
+    bytes
+}
+
 fn varint(mut value: usize, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

@@ -163,6 +163,7 @@ impl<'a> Parsed<'a> {
             if !imports.contains_key(name) {
                 unversioned.insert(name.to_owned());
             }
+            abi::bounded(unversioned.len() + weak.len())?;
         }
         Ok((imports, unversioned, weak))
     }

@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 /// Longest module name the kernel has room for on a 64-bit machine.
 pub(crate) const NAME_MAX: usize = 55;
 
+/// Drivers with thousands of aliases stay below this.
+const SECTION_MAX: usize = 1 << 20;
+
 pub(crate) struct Modinfo<'a> {
     entries: Vec<(&'a str, &'a str)>,
 }
@@ -15,6 +18,9 @@ impl<'a> Modinfo<'a> {
     pub fn parse(data: &'a [u8]) -> Result<Modinfo<'a>> {
         if data.is_empty() {
             return Err(bad("the module's .modinfo section is empty").remedy(FETCH_AGAIN));
+        }
+        if data.len() > SECTION_MAX {
+            return Err(damaged(format!("{} bytes are too many", data.len())));
         }
         if data.last() != Some(&0) {
             return Err(damaged("its last entry is not closed"));
@@ -37,7 +43,9 @@ impl<'a> Modinfo<'a> {
     /// The one value of a key. Two that differ would let tools and the kernel read different ones.
     pub fn one(&self, key: &str) -> Result<Option<&'a str>> {
         let mut values = self.all(key);
-        let Some(first) = values.next() else { return Ok(None) };
+        let Some(first) = values.next() else {
+            return Ok(None);
+        };
         if values.any(|other| other != first) {
             return Err(damaged(format!("`{key}` is given twice with different values")));
         }

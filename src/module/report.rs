@@ -55,7 +55,9 @@ pub fn text(report: &Report) -> String {
 }
 
 fn judgement(report: &Report) -> String {
-    let (Some(release), Some(verdict)) = (&report.release, report.verdict) else { return String::new() };
+    let (Some(release), Some(verdict)) = (&report.release, report.verdict) else {
+        return String::new();
+    };
     let mut out = String::new();
     for finding in &report.findings {
         let severity = match finding.severity {

@@ -16,8 +16,12 @@ pub(crate) struct Signature {
 
 /// The module without its signature, and the signature if there is one.
 pub(crate) fn split(bytes: &[u8]) -> Result<(&[u8], Option<Signature>)> {
-    let Some(signed) = bytes.strip_suffix(MARKER) else { return Ok((bytes, None)) };
-    let Some((rest, trailer)) = signed.split_last_chunk::<TRAILER>() else { return Err(broken("no trailer")) };
+    let Some(signed) = bytes.strip_suffix(MARKER) else {
+        return Ok((bytes, None));
+    };
+    let Some((rest, trailer)) = signed.split_last_chunk::<TRAILER>() else {
+        return Err(broken("no trailer"));
+    };
     let [algorithm, hash, id_type, signer_len, key_id_len, p0, p1, p2, l0, l1, l2, l3] = *trailer;
     if id_type != ID_TYPE_PKCS7 {
         return Err(broken("it is not in PKCS#7 form"));

@@ -102,11 +102,11 @@ pub fn lockdown_from(text: &str) -> Lockdown {
 
 /// Whether a kernel command line asks for signed modules only; the last word counts.
 pub fn sig_enforce_from_cmdline(text: &str) -> bool {
-    let wanted = text.split_ascii_whitespace().filter_map(|word| {
+    let mut wanted = text.split_ascii_whitespace().filter_map(|word| {
         let (key, value) = word.split_once('=').unwrap_or((word, "1"));
-        (key == "module.sig_enforce").then(|| matches!(value, "1" | "y" | "Y" | "on"))
+        (key == "module.sig_enforce").then_some(matches!(value, "1" | "y" | "Y" | "on"))
     });
-    wanted.last().unwrap_or(false)
+    wanted.next_back().unwrap_or(false)
 }
 
 /// `kernel/net/ipv4/udp_tunnel.ko.gz` is `udp_tunnel`.

@@ -1,8 +1,10 @@
 mod fitting;
+mod hostile;
 mod kernel;
 mod malformed;
 mod mismatched;
 mod mutated;
+mod wrapped;
 
 use super::fixture::{RELEASE, SYMBOLS, VERMAGIC};
 use super::*;

@@ -42,7 +42,15 @@ fn compressed_forms_hold_the_same_module() {
 }
 
 #[test]
-fn sha256_is_the_published_one_of_known_bytes() {
+fn the_dictionary_of_the_highest_xz_level_is_taken() {
+    let plain = good().bytes();
+    let packed = xz_asking_for(&xz(&plain), 28);
+    let (_, unpacked) = open(&packed, &Limits::default()).expect("whole");
+    assert_eq!(*unpacked, *plain);
+}
+
+#[test]
+fn sha256_follows_every_bit() {
     let mut bytes = good().bytes();
     let first = read(&bytes).sha256;
     assert_eq!(first.len(), 64);

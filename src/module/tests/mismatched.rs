@@ -148,9 +148,8 @@ fn each_mismatch_is_found_and_refused() {
         let (module, findings) = judge(build, target);
         let found: Vec<&Finding> = findings.iter().filter(|f| f.severity == Severity::Error).collect();
         assert!(!found.is_empty() && found.iter().all(|f| f.code == *code), "{label}: {findings:?}");
-        let matching = found.iter().find(|f| f.code == *code).expect(label);
-        assert!(matching.message.contains(says), "{label}: {}", matching.message);
-        assert!(!matching.remedy.is_empty(), "{label}");
+        assert!(found.iter().any(|f| f.message.contains(says)), "{label}: {findings:?}");
+        assert!(found.iter().all(|f| !f.remedy.is_empty()), "{label}");
         assert_eq!(verdict(&findings), Verdict::Incompatible, "{label}");
         let error = refusal(&module, target, &findings).expect(label);
         assert_eq!(error.kind, Kind::Artifact, "{label}");
