@@ -17,6 +17,22 @@ pub enum Node {
     Link(String),
 }
 
+/// What a rollback leaves behind and why that is right; the rest of the tree must be as it was.
+pub const LEFT_BY_ROLLBACK: &[&str] = &[
+    // The stand-ins' own record.
+    "/.fakeroot/boots",
+    "/.fakeroot/commands",
+    "/.fakeroot/console",
+    // Every boot has an id of its own.
+    "/proc/sys/kernel/random/boot_id",
+    // Alpine's generator keeps its previous output.
+    "/boot/extlinux.conf.old",
+    // Held until the very end; /run is empty after the next boot.
+    "/run/awg-install.lock",
+    // Who wonders later what happened needs it.
+    "/var/log/awg-install.log",
+];
+
 impl Tree {
     pub fn of(root: &Path) -> Tree {
         let mut nodes = BTreeMap::new();
