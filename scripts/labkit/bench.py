@@ -1,5 +1,6 @@
 """What every machine of the lab needs beside it: material, repository, registry."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -24,7 +25,11 @@ class Bench:
         self._registry = None
 
     def base(self, alpine="3.22.1", size="2G"):
-        return disk.base(self.cache, self.repository, alpine, size, self.authority)
+        place = self.cache / "disks"
+        place.mkdir(parents=True, exist_ok=True)
+        with open(place / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return disk.base(self.cache, self.repository, alpine, size, self.authority)
 
     def machine(self, directory, image, hardware, kernels):
         """A machine that reaches its repository, with these kernels, and the registry."""

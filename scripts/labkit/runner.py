@@ -1,0 +1,217 @@
+"""Runs scenarios, each on a machine of its own, and says pass or fail."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import disk, material, scenario as scenarios_module, standin, steps
+from .bench import Bench
+from .channel import Rebooted, Silent, TimedOut
+from .machine import Hardware
+from .narrative import Narrative
+
+_BOOT_LIMIT = 300
+_BINARY = "/root/awg-install"
+
+
+@dataclass
+class Options:
+    keep: bool
+    binary: str | None
+    log: Path
+
+
+def run(scenarios, names, cache, top, options):
+    """Runs the named scenarios, and before them those that make their snapshots."""
+    try:
+        bench = Bench(cache)
+    except material.Unavailable as error:
+        return _first_look(top, error)
+    for note in bench.material.notes:
+        print(f"lab: {note}")
+    try:
+        binary = _binary(scenarios, names, top, options)
+        results = _run_all(scenarios, names, bench, binary, options)
+    finally:
+        bench.close()
+    for name, (problem, seconds) in results.items():
+        print(f"FAIL {name}: {problem}" if problem else f"pass {name} {seconds:.0f} s")
+    failed = sum(1 for problem, _ in results.values() if problem)
+    print(f"{len(results) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+def _run_all(scenarios, names, bench, binary, options):
+    results = {}
+
+    def run_one(name):
+        if name in results:
+            return
+        scenario, fault = scenarios[name], None
+        source = scenario.host["from"]
+        if source:
+            maker = scenarios_module.maker_of(scenarios, source)
+            if not _fresh(bench, maker, source, binary):
+                print(f"{name} starts where {maker.name} ends; that runs first")
+                run_one(maker.name)
+                if results[maker.name][0]:
+                    fault = f"{maker.name}, from which it starts, failed"
+        start = time.monotonic()
+        problem = fault or _run_scenario(scenario, bench, binary, options)
+        results[name] = (problem, time.monotonic() - start)
+
+    for name in names:
+        run_one(name)
+    return results
+
+
+def _run_scenario(scenario, bench, binary, options):
+    """The problem in one line, or None."""
+    place = options.log / scenario.name
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    narrative = Narrative(place / "narrative.txt")
+    narrative.plain(f"== {scenario.name}: {scenario.about}")
+    stage = _Stage(scenario, bench, binary, place, narrative)
+    number = 0
+    try:
+        stage.set_up()
+        for number, step in enumerate(scenario.steps, 1):
+            if stage.left <= 0:
+                raise steps.Failed(f"the time limit of {scenario.time_limit} s is over")
+            steps.perform(step, stage)
+        problem = None
+    except (steps.Failed, Silent, TimedOut) as error:
+        problem = f"step {number}: {error}" if number else str(error)
+    except Rebooted:
+        problem = f"step {number}: the guest rebooted unexpectedly"
+    finally:
+        stage.close(options.keep)
+    narrative.tell(f"FAIL {problem}; console: {stage.console}" if problem else "pass")
+    narrative.close()
+    return problem
+
+
+class _Stage:
+    """What the steps of one scenario act on."""
+
+    def __init__(self, scenario, bench, binary, place, narrative):
+        self.scenario, self.bench, self.binary = scenario, bench, binary
+        self.place, self.narrative = place, narrative
+        self.trees, self.machine, self.boot = {}, None, None
+        self.tell, self.console = narrative.tell, place / "console.log"
+
+    @property
+    def left(self):
+        return self.scenario.time_limit - self.narrative.seconds
+
+    def show(self, out, err=b""):
+        for part in (out, err):
+            self.narrative.show(part if isinstance(part, str) else part.decode(errors="replace"))
+
+    def set_up(self):
+        host = self.scenario.host
+        if host["from"]:
+            base = _snapshot(self.bench, host["from"])
+            story = f"boots the machine that was kept as `{host['from']}`"
+        else:
+            base = self.bench.base(host["alpine"], host["disk"])
+            story = f"boots a fresh Alpine {host['alpine']} on linux-virt"
+        image = disk.overlay(base, self.place / "disk.qcow2")
+        hardware = Hardware(host["memory"], host["processors"], host["cache"])
+        self.machine = self.bench.machine(self.place, image, hardware, host["kernels_offered"])
+        self.tell(f"{story} ({host['memory']} MiB, {host['disk']} disk, {host['cache']} cache)")
+        self.machine.start()
+        self.came_up(self.machine.wait_up(min(_BOOT_LIMIT, self.left)))
+        if self.binary and host["binary"] and not host["from"]:
+            self.machine.put(_BINARY, self.binary.read_bytes(), 0o755)
+        for path, content in self.scenario.files.items():
+            self._write(path, content)
+
+    def came_up(self, hello):
+        self.boot = hello.boot
+        self.tell(f"up, running {hello.release}")
+
+    def lab_file(self, name):
+        """Files that the lab makes: `module/KERNEL` and `patched/FROM/TO`."""
+        kind, _, rest = name.partition("/")
+        material_, cache = self.bench.material, self.bench.cache
+        if kind == "module":
+            return standin.module(rest, material_, cache).read_bytes()
+        if kind == "patched":
+            return standin.patched_vermagic(*rest.split("/"), material_, cache).read_bytes()
+        raise steps.Failed(f"no file {name} in the lab; there are module/KERNEL, patched/FROM/TO")
+
+    def save_snapshot(self, name):
+        target = _snapshot(self.bench, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.place / "disk.qcow2", target)
+        target.with_suffix(".json").write_text(
+            json.dumps(_inputs(self.bench, self.scenario, self.binary)))
+
+    def close(self, keep):
+        if self.machine:
+            self.machine.cut_power()
+            self.machine.server.stop()
+        for leftover in self.place.glob("put-*"):
+            leftover.unlink()
+        image = self.place / "disk.qcow2"
+        if keep and image.exists():
+            self.tell(f"disk kept: lab up NAME --disk {image}")
+        else:
+            image.unlink(missing_ok=True)
+
+    def _write(self, path, content):
+        mode = 0o644
+        if isinstance(content, dict):
+            mode = content.get("mode", mode)
+            content = content["text"] if "text" in content else self.lab_file(content["lab"])
+        self.machine.put(path, content, mode)
+
+
+def _snapshot(bench, name):
+    return bench.cache / "snapshots" / f"{name}.qcow2"
+
+
+def _fresh(bench, maker, name, binary):
+    """Whether a snapshot is there and was made from what would make it now."""
+    image = _snapshot(bench, name)
+    try:
+        made_from = json.loads(image.with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        return False
+    return image.is_file() and made_from == _inputs(bench, maker, binary)
+
+
+def _inputs(bench, maker, binary):
+    host = maker.host
+    return {
+        "base": bench.base(host["alpine"], host["disk"]).name,
+        "scenario": hashlib.sha256(maker.text.encode()).hexdigest(),
+        "binary": hashlib.sha256(binary.read_bytes()).hexdigest() if binary else None,
+    }
+
+
+def _binary(scenarios, names, top, options):
+    if options.binary:
+        return Path(options.binary).resolve()
+    if not any(scenarios[name].host["binary"] for name in names):
+        return None
+    print("lab: builds the program (scripts/build-static)")
+    done = subprocess.run([top / "scripts/build-static"], stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise Silent("the program could not be built; see above, or give --binary PATH")
+    return Path(done.stdout.strip().splitlines()[-1])
+
+
+def _first_look(top, error):
+    """No machine to be had: shows the whole job on a fake root instead."""
+    print(f"lab: no virtual machine here ({error}); shows the job on a fake root instead")
+    sys.stdout.flush()
+    os.execv(top / "scripts/first-look", ["first-look"])

@@ -1,0 +1,53 @@
+"""Every file of a guest: kind, mode, owner, link target, content. Times do not count."""
+
+LEFT_OUT = (
+    "/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache/apk",
+    "/lost+found", "/root/.ash_history", "/etc/mtab", "/etc/resolv.conf",
+)
+
+_SCRIPT = """\
+cd /
+list() {{ find / -xdev \\( {left_out} \\) -prune -o "$@" -print0; }}
+list | xargs -0 stat -c '%A %u:%g %N'
+echo ---
+list -type f | xargs -0 sha256sum
+"""
+
+
+def record(machine):
+    """path -> what it is, as one comparable text."""
+    left_out = " -o ".join(f"-path '{path}'" for path in LEFT_OUT)
+    result = machine.run(_SCRIPT.format(left_out=left_out), 300)
+    if result.code != 0:
+        raise RuntimeError(f"cannot list the guest's files: {result.err.strip()[:300]}")
+    kinds, _, sums = result.out.partition("---\n")
+    tree = {}
+    for line in kinds.splitlines():
+        mode, owner, name = line.split(" ", 2)
+        path, _, target = name.partition(" -> ")
+        tree[_bare(path)] = f"{mode} {owner}" + (f" -> {_bare(target)}" if target else "")
+    for line in sums.splitlines():
+        digest, path = line.split("  ", 1)
+        tree[path] = f"{tree.get(path, '')} {digest[:16]}"
+    return tree
+
+
+def differences(before, after, left_out=()):
+    """One line for each path that is new, gone or different."""
+    changes = []
+    for path in sorted({*before, *after}):
+        if any(path == place or path.startswith(place.rstrip("/") + "/") for place in left_out):
+            continue
+        old, new = before.get(path), after.get(path)
+        if old is None:
+            changes.append(f"new      {path} ({new})")
+        elif new is None:
+            changes.append(f"gone     {path}")
+        elif old != new:
+            changes.append(f"changed  {path}: {old} -> {new}")
+    return changes
+
+
+def _bare(name):
+    quoted = len(name) > 1 and name[0] == name[-1] and name[0] in "'\""
+    return name[1:-1] if quoted else name
