@@ -1,0 +1,176 @@
+//! Power cuts: the program is killed at a boundary between two durable states, then run again, and the
+//! host must end where an undisturbed run ends; or it is rolled back, and the host must be as before.
+//!
+//! By default a sample of boundaries is tried, evenly spread; AWG_TEST_EVERY_BOUNDARY=1 tries all.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use support::tree::{LEFT_BY_ROLLBACK, Tree};
+use support::{CONFIG, LTS, Root};
+
+const INSTALL: &[&str] = &["--unattended", "--config", CONFIG];
+const RESUME: &[&str] = &["resume"];
+const ROLLBACK: &[&str] = &["rollback", "--purge-data"];
+
+/// Differs from run to run without meaning anything.
+const INCIDENTAL: &[&str] = &[
+    "/.fakeroot/boots",
+    "/.fakeroot/commands",
+    "/.fakeroot/console",
+    "/boot/extlinux.conf.old",
+    "/proc/sys/kernel/random/boot_id",
+    "/run/awg-install.lock",
+    "/var/lib/awg-install/backup",
+    "/var/log/awg-install.log",
+];
+
+#[test]
+fn killed_while_installing() {
+    let fresh = Root::fresh();
+    let end = finished(&fresh);
+    let total = boundaries(&fresh, INSTALL);
+    sweep("install, then run again", total, 14, |n| {
+        let root = killed(&fresh, INSTALL, n);
+        run_again(&root)?;
+        same(&end, &end_of(&root))
+    });
+    let start = fresh.tree().without(LEFT_BY_ROLLBACK);
+    sweep("install, then roll back", total, 10, |n| {
+        let root = killed(&fresh, INSTALL, n);
+        roll_back(&root)?;
+        same(&start, &root.tree().without(LEFT_BY_ROLLBACK))
+    });
+}
+
+#[test]
+fn killed_while_resuming() {
+    let fresh = Root::fresh();
+    let start = fresh.tree().without(LEFT_BY_ROLLBACK);
+    let end = finished(&fresh);
+    fresh.install().expect(0);
+    let total = boundaries(&fresh, RESUME);
+    sweep("resume, then run again", total, 8, |n| {
+        let root = killed(&fresh, RESUME, n);
+        // The service of an interrupted boot starts once more at the next one.
+        root.reboot();
+        run_again(&root)?;
+        same(&end, &end_of(&root))
+    });
+    sweep("resume, then roll back", total, 6, |n| {
+        let root = killed(&fresh, RESUME, n);
+        roll_back(&root)?;
+        same(&start, &root.tree().without(LEFT_BY_ROLLBACK))
+    });
+}
+
+#[test]
+fn killed_while_rolling_back() {
+    let host = Root::fresh();
+    let start = host.tree().without(LEFT_BY_ROLLBACK);
+    host.install().expect(0);
+    host.run(RESUME).expect(0);
+    let total = boundaries(&host, ROLLBACK);
+    sweep("rollback, then roll back again", total, 6, |n| {
+        let root = killed(&host, ROLLBACK, n);
+        roll_back(&root)?;
+        same(&start, &root.tree().without(LEFT_BY_ROLLBACK))
+    });
+}
+
+/// Boundaries that a run passes: the smallest number at which it is not killed any more, less one.
+fn boundaries(host: &Root, args: &[&str]) -> usize {
+    let survives = |n: usize| host.copy().run_with(args, &[("AWG_TEST_KILL_AT", &n.to_string())], "").code >= 0;
+    let (mut killed, mut alive) = (0, 64);
+    while !survives(alive) {
+        (killed, alive) = (alive, alive * 2);
+    }
+    while alive - killed > 1 {
+        let middle = usize::midpoint(killed, alive);
+        if survives(middle) { alive = middle } else { killed = middle }
+    }
+    killed
+}
+
+/// Tries boundaries 1 to `total`, or an even sample of them, on all processors.
+fn sweep(what: &str, total: usize, sample: usize, trial: impl Fn(usize) -> Result<(), String> + Sync) {
+    let every = std::env::var_os("AWG_TEST_EVERY_BOUNDARY").is_some();
+    let points: BTreeSet<usize> =
+        if every { (1..=total).collect() } else { (1..=sample).map(|i| 1 + (i * total - 1) / sample).map(|n| n.min(total)).collect() };
+    let points: Vec<usize> = points.into_iter().collect();
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                while let Some(n) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(why) = trial(*n) {
+                        failures.lock().expect("no panic").push((*n, why));
+                    }
+                }
+            });
+        }
+    });
+    println!("{what}: {} of {total} boundaries", points.len());
+    let mut failures = failures.into_inner().expect("no panic");
+    failures.sort();
+    let text: Vec<String> = failures.iter().map(|(n, why)| format!("boundary {n}: {why}")).collect();
+    assert!(text.is_empty(), "{what}: {} of {} failed\n{}", text.len(), points.len(), text.join("\n"));
+}
+
+/// A copy of `host` on which the command was killed at the n-th boundary.
+fn killed(host: &Root, args: &[&str], n: usize) -> Root {
+    let root = host.copy();
+    let ran = root.run_with(args, &[("AWG_TEST_KILL_AT", &n.to_string())], "");
+    assert_eq!(ran.code, -1, "killed at {n}\n{}\n{}", ran.out, ran.err);
+    root
+}
+
+/// What the operator does: the same command once more; the boot service does the rest.
+fn run_again(root: &Root) -> Result<(), String> {
+    let ran = root.run(INSTALL);
+    if ran.code != 0 {
+        return Err(format!("run again: exit {}\n{}\n{}", ran.code, ran.out, ran.err));
+    }
+    let ran = root.run(RESUME);
+    if ran.code != 0 {
+        return Err(format!("resume: exit {}\n{}\n{}", ran.code, ran.out, ran.err));
+    }
+    Ok(())
+}
+
+fn roll_back(root: &Root) -> Result<(), String> {
+    for _ in 0..3 {
+        let ran = root.run(ROLLBACK);
+        match ran.code {
+            0 => return Ok(()),
+            7 => root.reboot(),
+            code => return Err(format!("rollback: exit {code}\n{}\n{}", ran.out, ran.err)),
+        }
+    }
+    Err("rollback asks for a reboot again and again".into())
+}
+
+fn finished(fresh: &Root) -> Tree {
+    let root = fresh.copy();
+    root.install().expect(0);
+    root.run(RESUME).expect(0);
+    assert_eq!(root.running(), LTS);
+    end_of(&root)
+}
+
+/// The host as it ended, without what differs by chance.
+fn end_of(root: &Root) -> Tree {
+    let own = root.dir().display().to_string();
+    root.tree().without(INCIDENTAL).normal("/var/lib/awg-install/receipt.json", |text| {
+        let receipt: serde_json::Value = serde_json::from_str(&text).expect("a receipt");
+        format!("{} {} {}", receipt["outcome"], receipt["exit_code"], receipt["mode"])
+    }).normal("/var/lib/docker/containers/wg-easy/project", |text| text.replace(&own, ""))
+}
+
+fn same(wanted: &Tree, got: &Tree) -> Result<(), String> {
+    let difference = wanted.difference(got);
+    if difference.is_empty() { Ok(()) } else { Err(difference) }
+}
