@@ -224,11 +224,15 @@ def _openrc(unpacked, root):
     shutil.copytree(unpacked / "usr/lib/rc", root / "usr/lib/rc", symlinks=True)
     for level in ("sysinit", "boot", "default", "nonetwork", "shutdown"):
         (root / "etc/runlevels" / level).mkdir(parents=True)
-    # OpenRC complains at every start about places of its own that are not there.
+    # Reading LSB headers is Debian's addition; Alpine's OpenRC starts no program for it.
+    for name in ("gendepends.sh", "openrc-run.sh"):
+        script = root / "usr/lib/rc/sh" / name
+        text = script.read_text()
+        changed = text.replace('lsbh=$(lsb2rcconf "$RC_SERVICE")', "lsbh=")
+        if changed == text:
+            raise ValueError(f"Debian's OpenRC has changed: no LSB call in {name}")
+        script.write_text(changed)
     (root / "usr/lib/x86_64-linux-gnu/rc/plugins").mkdir(parents=True)
-    for place in ("usr/local/etc", "usr/etc"):
-        for part in ("init.d", "conf.d", "runlevels"):
-            (root / place / part).mkdir(parents=True)
     _link(root, "openrc-run", "sbin/runscript")
     copy_guest("openrc", root)
 

@@ -3,6 +3,7 @@
 LEFT_OUT = (
     "/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache/apk",
     "/lost+found", "/root/.ash_history", "/etc/mtab", "/etc/resolv.conf",
+    "/usr/lib/rc/cache",
 )
 
 _SCRIPT = """\
