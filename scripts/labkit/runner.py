@@ -76,6 +76,11 @@ def _run_scenario(scenario, bench, binary, options):
     place = options.log / scenario.name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
+    host = scenario.host
+    if not host["from"]:
+        print("lab: the base disk and the packages (made once, then kept)", flush=True)
+        bench.base(host["alpine"], host["disk"])
+    bench.repository.offer(host["kernels_offered"])
     narrative = Narrative(place / "narrative.txt")
     narrative.plain(f"== {scenario.name}: {scenario.about}")
     stage = _Stage(scenario, bench, binary, place, narrative)
