@@ -236,7 +236,8 @@ fn obstacle(config: &Config, facts: &Facts, receipt: Option<&Receipt>, release: 
     }
     let apk = facts.apk.as_ref()?;
     let offered = apk.offered.get(&parsed.package()).cloned().unwrap_or_default();
-    if offered.contains(&parsed.package_version()) {
+    let unknown = offered.is_empty() && !apk.asked && apk.offered_problem.is_none();
+    if unknown || offered.contains(&parsed.package_version()) {
         return None;
     }
     let have = if offered.is_empty() { "none".to_string() } else { offered.join(", ") };

@@ -11,6 +11,8 @@ use crate::config::leaves;
 
 mod flags;
 mod help;
+#[cfg(test)]
+mod tests;
 
 pub use clap_complete::Shell;
 
@@ -157,6 +159,14 @@ where
     I: IntoIterator<Item = T>,
     T: Into<OsString> + Clone,
 {
+    let args: Vec<T> = args.into_iter().collect();
+    // Asked by scripts all the time, and answered without making every flag first.
+    if let [_, only] = args.as_slice() {
+        let only: OsString = only.clone().into();
+        if only == "--version" || only == "-V" {
+            return Err(Exit { code: 0, text: format!("{NAME} {}\n", help::version()) });
+        }
+    }
     let matches = help::command().try_get_matches_from(args).map_err(exit)?;
     if matches.contains_id(flags::PASSWORD) {
         return Err(Exit::usage(
@@ -188,14 +198,27 @@ where
 /// The completion script for a shell.
 pub fn completions(shell: Shell) -> Vec<u8> {
     let mut out = Vec::new();
-    clap_complete::generate(shell, &mut help::command(), NAME, &mut out);
+    clap_complete::generate(shell, &mut help::documented(), NAME, &mut out);
     out
 }
 
 /// The manual page, in roff.
 pub fn man() -> std::io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    clap_mangen::Man::new(help::manual()).render(&mut out)?;
+    let page = clap_mangen::Man::new(help::manual(true));
+    page.render_title(&mut out)?;
+    page.render_name_section(&mut out)?;
+    // With every configuration flag the synopsis would fill a screen and say nothing.
+    clap_mangen::Man::new(help::manual(false)).render_synopsis_section(&mut out)?;
+    page.render_description_section(&mut out)?;
+    page.render_options_section(&mut out)?;
+    let mut commands = Vec::new();
+    page.render_subcommands_section(&mut commands)?;
+    // There is one page; the commands are not pages of their own.
+    let commands = String::from_utf8_lossy(&commands).replace(r"awg\-install\-", r"awg\-install ").replace("(1)", "");
+    out.extend_from_slice(commands.as_bytes());
+    page.render_extra_section(&mut out)?;
+    page.render_version_section(&mut out)?;
     Ok(out)
 }
 

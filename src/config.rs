@@ -23,12 +23,12 @@ mod store;
 mod tests;
 mod value;
 
-pub use image::{ImageRef, KNOWN_MAJOR};
-pub use leaf::{Choice, Leaf, LeafKind, leaves, schema};
+pub use image::ImageRef;
+pub use leaf::{Leaf, LeafKind, leaves, schema};
 pub use load::{Loaded, MAX_FILE, Origin, Sources, load};
 pub use release::{Flavour, Release, ReleaseChoice};
 pub use render::{render_effective, render_example};
-pub use secret::{MIN_PASSWORD, REDACTED, Secret, check_password};
+pub use secret::{REDACTED, Secret, check_password};
 pub use value::{
     AbsolutePath, ContainerName, Host, InputFile, PackageSource, PublicKey, Sha256, SrcVersion, Url, Username,
 };

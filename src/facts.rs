@@ -123,6 +123,8 @@ pub struct Apk {
     pub installed: BTreeMap<String, String>,
     /// Versions that the repositories (with `community`) offer, of the packages that matter here.
     pub offered: BTreeMap<String, Vec<String>>,
+    /// The repositories were asked in this run; else `offered` is what apk's cache happens to hold.
+    pub asked: bool,
     /// Why `offered` may not be complete.
     pub offered_problem: Option<String>,
 }
@@ -178,6 +180,8 @@ pub struct Container {
     pub restarts: u64,
     /// `healthy`, `unhealthy`, `starting` or empty.
     pub health: String,
+    /// Its environment still holds the password of the first start.
+    pub first_start: bool,
     /// The rendering this container was made from; empty when it is not ours.
     pub revision: String,
     pub pid: u32,

@@ -268,7 +268,10 @@ impl Steps<'_> {
         }
         let wanted = revision(self.inputs).ok();
         let current = facts.container.as_ref().is_some_and(|c| {
-            c.running && Some(&c.revision) == wanted.as_ref() && c.interface.as_deref() == Some(rung.interface())
+            c.running
+                && !(facts.database && c.first_start)
+                && Some(&c.revision) == wanted.as_ref()
+                && c.interface.as_deref() == Some(rung.interface())
         });
         let rewritten = self.planned(|s| {
             matches!(s, Step::Write { file: Owned::Compose | Owned::Environment | Owned::FirstEnvironment, .. })

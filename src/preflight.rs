@@ -70,6 +70,9 @@ pub fn notes(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
     if facts.memory_mib > 0 && facts.memory_mib < LITTLE_MEMORY {
         notes.push(format!("only {} MiB of memory: the container may be killed under load", facts.memory_mib));
     }
+    if facts.apk.as_ref().is_some_and(|a| !a.asked && a.offered_problem.is_none() && a.offered.is_empty()) {
+        notes.push("the repositories were not asked: that they have the packages is an assumption, checked before anything changes".into());
+    }
     if let Some(problem) = facts.apk.as_ref().and_then(|a| a.offered_problem.as_ref()) {
         notes.push(format!("what the repositories offer may be out of date: {problem}"));
     }
@@ -137,7 +140,8 @@ fn engine(facts: &Facts) -> Result<()> {
             .remedy("install docker and its compose plugin by the distribution's own means, then run this again"));
     };
     for package in ["docker", "docker-cli-compose"] {
-        if !apk.installed.contains_key(package) && !apk.offered.contains_key(package) {
+        let answered = apk.asked || apk.offered_problem.is_some();
+        if !apk.installed.contains_key(package) && !apk.offered.contains_key(package) && answered {
             return Err(Error::host(format!("the package {package} cannot be had"))
                 .cause(apk.offered_problem.clone().unwrap_or_else(|| "no enabled repository offers it".into()))
                 .remedy("check /etc/apk/repositories and the network (`apk update`)"));

@@ -3,6 +3,7 @@
 use nix::fcntl::Flock;
 
 use crate::apply::{self, End, Run};
+use crate::change;
 use crate::config::{Config, ModuleSource};
 use crate::container;
 use crate::error::{Error, Kind, Result};
@@ -11,7 +12,7 @@ use crate::host::{Host, Log};
 use crate::module;
 use crate::owned::{CONFIG, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, TRIAL_ENTRY};
 use crate::plan::{self, Plan};
-use crate::receipt::{MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR};
+use crate::receipt::{Change, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR};
 use crate::report::Report;
 use crate::undo;
 
@@ -204,8 +205,11 @@ fn rule_out(
     receipt.ruled_out.push(RuledOut { release: release.clone(), reason });
     receipt.save(host)?;
     report.note(&format!("the kernel mode on {release} is ruled out; fallback: {}", config.fallback));
-    // A module that does not work must not stay where it would be loaded and found.
+    // A module that does not work must not stay where it would be loaded and found; a container that uses
+    // it would keep it loaded.
+    change::undo(host, &Change::Project { directory: config.container.directory.to_string() }, false)?;
     undo::some(host, receipt, |id| ["load:", "module:", "arm:", "default:"].iter().any(|kind| id.starts_with(kind)))?;
+    change::undo(host, &Change::Loaded { module: module::NAME.into() }, false)?;
     Ok(true)
 }
 

@@ -14,6 +14,10 @@ use serde_json::{Map, Number, Value};
 const MAX_NODES: usize = 20_000;
 /// Bytes of text these may hold together.
 const MAX_BYTES: usize = 2 << 20;
+/// Opening brackets in a text. The scanner's time grows with the square of their depth, so
+/// that they are counted before it sees them.
+const MAX_BRACKETS: usize = 1_000;
+const TOO_DEEP: &str = "is nested more deeply than a configuration can be";
 /// What [`locate`] raises where the path ends; its position is the answer.
 const FOUND: &str = "found";
 
@@ -36,6 +40,13 @@ pub fn parse(text: &str) -> Result<Value, Fault> {
     if text.chars().any(|c| c == '\u{feff}' || c == '\0') {
         return Err(Fault { message: "holds a byte order mark or NUL".into(), position: None });
     }
+    if let Some(line) = text.lines().position(is_dense) {
+        let position = Some(Position { line: line + 1, column: 1 });
+        return Err(Fault { message: TOO_DEEP.into(), position });
+    }
+    if text.bytes().filter(|b| matches!(b, b'[' | b'{')).count() > MAX_BRACKETS {
+        return Err(Fault { message: TOO_DEEP.into(), position: None });
+    }
     let budget = Budget { nodes: Cell::new(MAX_NODES), bytes: Cell::new(MAX_BYTES) };
     match (Node { budget: &budget }).deserialize(serde_yaml::Deserializer::from_str(text)) {
         Ok(value) => Ok(value),
@@ -43,11 +54,6 @@ pub fn parse(text: &str) -> Result<Value, Fault> {
         Err(_) if text.lines().all(is_blank) => Ok(Value::Null),
         Err(err) => Err(fault(&err)),
     }
-}
-
-/// A value as YAML text.
-pub fn to_string(value: &Value) -> String {
-    serde_yaml::to_string(value).expect("a JSON value has a YAML form")
 }
 
 /// Where the key that ends `path` stands in `text`, or with `value` what it maps to.
@@ -58,13 +64,20 @@ pub fn locate(text: &str, path: &[&str], value: bool) -> Option<Position> {
     fault.message.ends_with(FOUND).then_some(fault.position)?
 }
 
+/// A value as YAML text.
+pub fn to_string(value: &Value) -> String {
+    serde_yaml::to_string(value).expect("a JSON value has a YAML form")
+}
+
 /// One value on one line, quoted where YAML would read it as something else.
 pub fn inline(value: &Value) -> String {
     match value {
         Value::String(text) => {
             let plain = serde_yaml::to_string(value).unwrap_or_default();
             let plain = plain.trim_end_matches('\n');
-            let risky = plain.contains('\n') || plain.starts_with('|') || plain.contains(" #");
+            // Readers of YAML 1.1 take these words for true and false.
+            let switch = ["y", "n", "yes", "no", "on", "off"].iter().any(|w| text.eq_ignore_ascii_case(w));
+            let risky = switch || plain.contains('\n') || plain.starts_with('|') || plain.contains(" #");
             if risky { Value::from(text.as_str()).to_string() } else { plain.to_string() }
         }
         // JSON is YAML, and its quoting leaves nothing to guess.
@@ -77,12 +90,18 @@ fn is_blank(line: &str) -> bool {
     line.is_empty() || line.starts_with('#') || line == "---"
 }
 
+/// Lists of lists on one line, `- - - x`, which cost as much as brackets.
+fn is_dense(line: &str) -> bool {
+    let marks = |pair: &[u8]| matches!(pair, [b'-' | b'?', b' ']);
+    line.as_bytes().windows(2).filter(|pair| marks(pair)).count() > 64 && line.trim_start().starts_with(['-', '?'])
+}
+
 fn fault(err: &serde_yaml::Error) -> Fault {
     let position = err.location().map(|at| Position { line: at.line(), column: at.column() });
     let text = err.to_string();
     let message = match text.find(" at line ") {
-        Some(end) if position.is_some() => text[..end].to_string(),
-        _ => text,
+        Some(end) if position.is_some() => one_line(&text[..end]),
+        _ => one_line(&text),
     };
     Fault { message, position }
 }
@@ -137,6 +156,14 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_u64<E: de::Error>(self, v: u64) -> Result<Value, E> {
         self.budget.spend(0)?;
         Ok(v.into())
+    }
+
+    fn visit_i128<E: de::Error>(self, v: i128) -> Result<Value, E> {
+        self.visit_f64(v as f64)
+    }
+
+    fn visit_u128<E: de::Error>(self, v: u128) -> Result<Value, E> {
+        self.visit_f64(v as f64)
     }
 
     fn visit_f64<E: de::Error>(self, v: f64) -> Result<Value, E> {
@@ -208,7 +235,20 @@ impl Visitor<'_> for Key<'_> {
     }
 }
 
-/// A word from the text, safe to print on one line.
+/// Text from outside, safe to print on one line: what could end the line, colour the terminal
+/// or turn the direction of writing is escaped.
+pub fn one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\'' | '"' | '\\' => out.push(c),
+            _ => out.extend(c.escape_debug()),
+        }
+    }
+    out
+}
+
+/// A word from outside in quotes, cut where it is long.
 pub fn shown(word: &str) -> String {
     let mut out: String = word.chars().take(60).flat_map(char::escape_debug).collect();
     if word.chars().nth(60).is_some() {
@@ -309,7 +349,8 @@ impl<'de> Visitor<'de> for Here {
         f.write_str(FOUND)
     }
 
-    found!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64, visit_str: &str);
+    found!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128,
+        visit_f64: f64, visit_str: &str);
 
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
         Err(E::custom(FOUND))

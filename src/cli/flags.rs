@@ -13,11 +13,12 @@ pub(super) const PASSWORD: &str = "server-password";
 
 /// Every configuration flag, to be taken by all commands.
 pub(super) fn args() -> Vec<Arg> {
-    let mut list: Vec<Arg> = leaves().iter().filter_map(|leaf| Some(arg(leaf, leaf.flag()?))).collect();
-    list.push(
-        Arg::new(PASSWORD).long(PASSWORD).global(true).hide(true).num_args(0..=1).value_parser(Unchecked::default()),
-    );
-    list
+    leaves().iter().filter_map(|leaf| Some(arg(leaf, leaf.flag()?))).collect()
+}
+
+/// The flag that people will try, known so that it can be refused with the alternatives.
+pub(super) fn password() -> Arg {
+    Arg::new(PASSWORD).long(PASSWORD).global(true).hide(true).num_args(0..=1).value_parser(Unchecked::default())
 }
 
 /// The values that were given, by dotted path.

@@ -29,36 +29,50 @@ const EXIT_CODES: &str = "Exit codes:
    2  usage
    3  configuration invalid
    4  host not supported or preflight failed, nothing changed
-   5  an artifact that was named explicitly failed verification (digest, signature, wrong kernel), nothing changed
+   5  an artifact that was named explicitly failed verification (digest, signature,
+      wrong kernel), nothing changed
    6  a step failed; the receipt says where; running again resumes
    7  reboot needed and left to the operator (--no-reboot)
-   8  running, but below the top rung of its ladder (kernel on a supported Alpine, userspace elsewhere) without \
-      having been asked for that rung
+   8  running, but below the top rung of its ladder (kernel on a supported Alpine,
+      userspace elsewhere) without having been asked for that rung
    9  another run holds the lock
   10  changes pending or drift (plan, status; only with --detailed-exitcode)
 
-The run that ends in a reboot returns 0. The final code (0, 6, 7 or 8) is what status and status --wait return.";
+The run that ends in a reboot returns 0. The final code (0, 6, 7 or 8) is what status
+and status --wait return.";
 
-const SOURCES: &str = "Configuration:
+const SOURCES: &str = "Where settings come from:
   Every key of the configuration file is also a flag (server.port: --server-port) and an environment variable \
 (AWG_SERVER_PORT). A flag wins over the environment, the environment over the file. --help lists the flags, \
 `awg-install render example` prints a file with every key explained. The password has no flag: use \
 --server-password-file FILE (- for standard input) or AWG_SERVER_PASSWORD.";
 
-/// Everything that `parse`, completions and help know.
+/// What `--version` prints after the name.
+pub(super) fn version() -> String {
+    format!("{} (commit {}, target {})", env!("CARGO_PKG_VERSION"), BUILD.0, BUILD.1)
+}
+
+/// What `parse` takes: everything documented, and what is known only to be refused.
 pub(super) fn command() -> Command {
+    documented().arg(flags::password())
+}
+
+/// Everything that help and completions know.
+pub(super) fn documented() -> Command {
+    plain().args(flags::args())
+}
+
+/// The command as its manual page shows it, with or without the configuration's flags.
+pub(super) fn manual(configuration: bool) -> Command {
+    let command = if configuration { documented() } else { plain() };
+    command.after_help(None::<&str>)
+}
+
+fn plain() -> Command {
     Raw::command()
-        .version(format!("{} (commit {}, target {})", env!("CARGO_PKG_VERSION"), BUILD.0, BUILD.1))
+        .version(version())
         .about(ABOUT)
         .long_about(LONG_ABOUT)
         .after_help("--help explains the configuration flags and the exit codes.")
         .after_long_help(format!("{SOURCES}\n\n{EXIT_CODES}"))
-        .args(flags::args())
-        .subcommand_required(false)
-        .infer_long_args(false)
-}
-
-/// The command as its manual page shows it: the long texts, each only once.
-pub(super) fn manual() -> Command {
-    command().after_help(None::<&str>)
 }

@@ -61,9 +61,10 @@ fn modes(loaded: &Loaded, config: &Config) -> Result<()> {
             "set accept_plain_wireguard: true if that is acceptable, else fallback: userspace or fail",
         );
     }
-    // Asked for by name, it is not a fallback and needs no second consent; but then no
-    // AmneziaWG option may suggest that there is any.
-    if config.mode == Mode::Wireguard && config.module.source != ModuleSource::Auto {
+    // Asked for by name, plain WireGuard needs no second consent; but then nothing may suggest
+    // that there is any AmneziaWG.
+    let mode = config.mode;
+    if mode == Mode::Wireguard && config.module.source != ModuleSource::Auto {
         return wrong(
             loaded,
             "module.source",
@@ -71,11 +72,11 @@ fn modes(loaded: &Loaded, config: &Config) -> Result<()> {
             "leave module.source out, or choose mode: auto or kernel",
         );
     }
-    if config.mode == Mode::Userspace && config.kernel.release.exact().is_some() {
+    if matches!(mode, Mode::Userspace | Mode::Wireguard) && config.kernel.release.exact().is_some() {
         return wrong(
             loaded,
             "kernel.release",
-            "names a kernel, but mode: userspace changes none",
+            format!("names a kernel, but mode: {mode} changes none"),
             "leave kernel.release out, or choose mode: auto or kernel",
         );
     }
@@ -175,15 +176,13 @@ fn server(loaded: &Loaded, config: &Config) -> Result<()> {
             return wrong(loaded, key, why, format!("add {other}, or leave both out"));
         }
     }
-    if let Some(address) = server.host.as_ref().and_then(|h| h.address()) {
-        if unreachable(address) {
-            return wrong(
-                loaded,
-                "server.host",
-                format!("{address} is no address that a client could reach"),
-                "give the host's public name or address",
-            );
-        }
+    if let Some(address) = server.host.as_ref().and_then(|h| h.address()).filter(|a| unreachable(*a)) {
+        return wrong(
+            loaded,
+            "server.host",
+            format!("{address} is no address that a client could reach"),
+            "give the host's public name or address",
+        );
     }
     let repeated = |list: &[String]| {
         list.iter().enumerate().find(|(i, entry)| list[..*i].contains(entry)).map(|(_, entry)| entry.clone())

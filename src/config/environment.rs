@@ -25,7 +25,7 @@ pub(super) fn read_variables(environment: &BTreeMap<String, String>, layers: &mu
             Some(leaf) => {
                 let at = format!("environment {variable}");
                 let value = from_text(leaf, text, &at)?;
-                layers.set(leaf, value, Origin::Environment(variable.clone()), &at)?;
+                layers.set(leaf, value, Origin::Environment(variable.clone()), &|| at.clone())?;
             }
             None => refuse_misspelt(variable)?,
         }
@@ -59,7 +59,7 @@ fn override_mode(word: &str, layers: &mut Layers) -> Result<()> {
     }
     for (path, word) in changes {
         if let Some(leaf) = leaf(path) {
-            layers.set(leaf, word.into(), Origin::Environment(OVERRIDE.to_string()), &at)?;
+            layers.set(leaf, word.into(), Origin::Environment(OVERRIDE.to_string()), &|| at.clone())?;
         }
     }
     Ok(())
@@ -89,7 +89,7 @@ pub(super) fn read_flags(flags: &BTreeMap<String, String>, layers: &mut Layers) 
         };
         let at = format!("flag --{flag}");
         let value = from_text(leaf, text, &at)?;
-        layers.set(leaf, value, Origin::Flag(flag), &at)?;
+        layers.set(leaf, value, Origin::Flag(flag), &|| at.clone())?;
     }
     Ok(())
 }

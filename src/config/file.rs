@@ -7,11 +7,11 @@ use super::leaf::{join, leaf, sections};
 use super::load::{Layers, MAX_FILE, Origin};
 use super::shape::{described, nearest, shape_fits, unknown, wrong_shape};
 use crate::error::{Error, Kind, Result};
-use crate::yaml::{self, Position, shown};
+use crate::yaml::{self, Position, one_line, shown};
 
 /// Reads a file's text into the layers; every error names line and column.
 pub(super) fn read(name: &str, text: &str, layers: &mut Layers) -> Result<()> {
-    let name_shown = name.escape_debug().to_string();
+    let name_shown = one_line(name);
     if text.len() > MAX_FILE {
         return Err(Error::new(Kind::Config, format!("{name_shown}: larger than 1 MiB, so not a configuration"))
             .remedy("give the configuration file to --config"));
@@ -19,7 +19,7 @@ pub(super) fn read(name: &str, text: &str, layers: &mut Layers) -> Result<()> {
     let file = File { name, text };
     let tree = yaml::parse(text).map_err(|fault| {
         let place = file.place(fault.position);
-        Error::new(Kind::Config, format!("{place}: not a valid configuration")).cause(fault.message.escape_debug())
+        Error::new(Kind::Config, format!("{place}: not a valid configuration")).cause(fault.message)
     })?;
     let Some(top) = tree.as_object() else {
         if tree.is_null() {
@@ -51,11 +51,28 @@ impl File<'_> {
         yaml::locate(self.text, &path.split('.').collect::<Vec<_>>(), value)
     }
 
+    /// The line of a key that is known to be there. One that is written only once needs no
+    /// second parse.
+    fn line(&self, path: &str, name: &str) -> Option<usize> {
+        let lines = self.text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#'));
+        let mut places = lines.flat_map(|(number, line)| {
+            let word = |c: char| c.is_alphanumeric() || c == '_';
+            let whole = move |at: usize| {
+                !line[..at].ends_with(word) && line[at + name.len()..].trim_start_matches(['"', '\'']).starts_with(':')
+            };
+            line.match_indices(name).filter(move |(at, _)| whole(*at)).map(move |_| number + 1)
+        });
+        match (places.next(), places.next()) {
+            (Some(only), None) => Some(only),
+            _ => self.find(path, false).map(|at| at.line),
+        }
+    }
+
     fn place(&self, position: Option<Position>) -> String {
-        let name = self.name.escape_debug();
+        let name = one_line(self.name);
         match position {
             Some(at) => format!("{name}:{}:{}", at.line, at.column),
-            None => name.to_string(),
+            None => name,
         }
     }
 
@@ -69,12 +86,11 @@ impl File<'_> {
                 // "key:" with nothing after it leaves the default.
                 (Some(_), Value::Null) => {}
                 (Some(leaf), _) => {
-                    let position = self.find(&path, true);
-                    let at = self.place(position);
+                    let at = || self.place(self.find(&path, true));
                     if !shape_fits(leaf, value) {
-                        return Err(wrong_shape(leaf, value, &at));
+                        return Err(wrong_shape(leaf, value, &at()));
                     }
-                    let origin = Origin::File { path: self.name.to_string(), line: position.map(|p| p.line) };
+                    let origin = Origin::File { path: self.name.to_string(), line: self.line(&path, name) };
                     layers.set(leaf, value.clone(), origin, &at)?;
                 }
                 (None, Value::Object(inner)) if is_section => self.walk(inner, &path, layers)?,

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::leaf::{Leaf, leaves};
-use super::{Config, REDACTED, environment, file};
+use super::{Config, Mode, REDACTED, environment, file};
 use crate::error::{Error, Kind, Result};
-use crate::yaml::shown;
+use crate::yaml::{one_line, shown};
 
 /// A larger file is not a configuration.
 pub const MAX_FILE: usize = 1 << 20;
@@ -39,8 +39,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("default"),
-            Origin::File { path, line: None } => write!(f, "{}", path.escape_debug()),
-            Origin::File { path, line: Some(line) } => write!(f, "{}:{line}", path.escape_debug()),
+            Origin::File { path, line: None } => f.write_str(&one_line(path)),
+            Origin::File { path, line: Some(line) } => write!(f, "{}:{line}", one_line(path)),
             Origin::Environment(variable) => write!(f, "environment {variable}"),
             Origin::Flag(flag) => write!(f, "flag --{flag}"),
         }
@@ -74,6 +74,7 @@ pub fn load(sources: &Sources) -> Result<Loaded> {
     environment::read_variables(&sources.environment, &mut layers)?;
     environment::read_flags(&sources.flags, &mut layers)?;
     settle_passwords(&mut layers)?;
+    settle_mode(&mut layers);
     let origins: BTreeMap<String, Origin> = leaves()
         .iter()
         .map(|l| (l.path.clone(), layers.values.get(&l.path).map_or(Origin::Default, |(_, o)| o.clone())))
@@ -92,14 +93,24 @@ pub(super) struct Layers {
 }
 
 impl Layers {
+    /// How strong the source of a value is; 0 where there is none.
+    fn rank(&self, path: &str) -> u8 {
+        match self.values.get(path) {
+            None | Some((_, Origin::Default)) => 0,
+            Some((_, Origin::File { .. })) => 1,
+            Some((_, Origin::Environment(_))) => 2,
+            Some((_, Origin::Flag(_))) => 3,
+        }
+    }
+
     /// Takes a value of the right shape, once its own rule accepts it.
-    pub(super) fn set(&mut self, leaf: &Leaf, value: Value, origin: Origin, at: &str) -> Result<()> {
+    pub(super) fn set(&mut self, leaf: &Leaf, value: Value, origin: Origin, at: &dyn Fn() -> String) -> Result<()> {
         if leaf.secret && value == REDACTED {
-            return Err(refused(leaf, &value, at, "stands for a value that was left out"));
+            return Err(refused(leaf, &value, &at(), "stands for a value that was left out"));
         }
         let alone = nested(std::iter::once((leaf.path.as_str(), &value)));
         if let Err(err) = serde_json::from_value::<Config>(alone) {
-            return Err(refused(leaf, &value, at, &err.to_string()));
+            return Err(refused(leaf, &value, &at(), &err.to_string()));
         }
         self.values.insert(leaf.path.clone(), (value, origin));
         Ok(())
@@ -137,18 +148,33 @@ fn nested<'a>(values: impl Iterator<Item = (&'a str, &'a Value)>) -> Value {
 fn settle_passwords(layers: &mut Layers) -> Result<()> {
     const DIRECT: &str = "server.password";
     const FILE: &str = "server.password_file";
-    let rank = |path: &str| {
-        layers.values.get(path).map(|(_, origin)| match origin {
-            Origin::Default => 0,
-            Origin::File { .. } => 1,
-            Origin::Environment(_) => 2,
-            Origin::Flag(_) => 3,
-        })
-    };
-    let (Some(direct), Some(file)) = (rank(DIRECT), rank(FILE)) else { return Ok(()) };
+    let (direct, file) = (layers.rank(DIRECT), layers.rank(FILE));
+    if direct == 0 || file == 0 {
+        return Ok(());
+    }
     if direct == file {
         return Err(Error::new(Kind::Config, format!("{FILE}: {DIRECT} is given as well")).remedy("keep one of them"));
     }
     layers.values.remove(if direct < file { DIRECT } else { FILE });
     Ok(())
+}
+
+/// A mode that overrides the file's makes moot what the file says for its own mode:
+/// OVERRIDE_AUTO_AWG=wg need not know which module the file names. The same contradiction
+/// within one source is left for the check to find.
+fn settle_mode(layers: &mut Layers) {
+    let mode = layers.values.get("mode").map(|(value, _)| value.clone());
+    let is = |mode: &Option<Value>, word: Mode| mode.as_ref().is_some_and(|m| *m == word.as_str());
+    let moot: &[&str] = if is(&mode, Mode::Wireguard) {
+        &["kernel.release", "module.source", "module.path", "module.url", "module.sha256"]
+    } else if is(&mode, Mode::Userspace) {
+        &["kernel.release"]
+    } else {
+        &[]
+    };
+    for path in moot {
+        if layers.rank(path) < layers.rank("mode") {
+            layers.values.remove(*path);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::leaf::{Leaf, LeafKind, leaves, sections};
 use crate::error::{Error, Kind};
-use crate::yaml::shown;
+use crate::yaml::{one_line, shown};
 
 pub(super) fn shape_fits(leaf: &Leaf, value: &Value) -> bool {
     match &leaf.kind {
@@ -51,7 +51,7 @@ pub(super) fn described(value: &Value) -> String {
 }
 
 pub(super) fn unknown(at: &str, what: &str, name: &str, nearest: &str) -> Error {
-    let name: String = name.escape_debug().to_string().chars().take(80).collect();
+    let name: String = one_line(name).chars().take(80).collect();
     Error::new(Kind::Config, format!("{at}: unknown {what} {name}"))
         .remedy(format!("the nearest known {what} is {nearest}"))
 }

@@ -16,13 +16,14 @@ pub const PACKAGES: &[&str] =
 pub fn probe(host: &Host, os: &Os, reach: Reach) -> Apk {
     let repositories = parse_repositories(&host.read_text(REPOSITORIES).unwrap_or_default());
     let installed = parse_installed(&host.read_text("/lib/apk/db/installed").unwrap_or_default());
-    let (offered, offered_problem) = offered(host, os, &repositories, reach);
+    let (offered, problem) = offered(host, os, &repositories, reach);
     Apk {
         world: host.read_text(WORLD).unwrap_or_default().split_whitespace().map(str::to_string).collect(),
         installed: installed.into_iter().filter(|(name, _)| PACKAGES.contains(&name.as_str())).collect(),
         repositories,
         offered,
-        offered_problem,
+        asked: reach == Reach::Network && problem.is_none(),
+        offered_problem: problem,
     }
 }
 
@@ -55,11 +56,13 @@ fn offered(
     }
     let names = PACKAGES;
     let found = host.ask(cmd!(sh, "apk {extra...} search --exact --all {names...}"), Limits::seconds(60));
-    if !found.ok() && problem.is_none() {
-        problem = Some(format!("`{}`: {}", found.shown, found.tail(3)));
-    }
-    if repositories.is_empty() {
-        problem = Some(format!("{REPOSITORIES} enables no repository ({})", os.name));
+    if reach == Reach::Network {
+        if !found.ok() && problem.is_none() {
+            problem = Some(format!("`{}`: {}", found.shown, found.tail(3)));
+        }
+        if repositories.is_empty() {
+            problem = Some(format!("{REPOSITORIES} enables no repository ({})", os.name));
+        }
     }
     (parse_search(&found.stdout), problem)
 }

@@ -70,6 +70,7 @@ pub fn parse_container(json: &str) -> Option<Container> {
     let v: Value = serde_json::from_str(json).ok()?;
     let c = v.get(0)?;
     let state = &c["State"];
+    let environment = c["Config"]["Env"].as_array();
     let networks = c["NetworkSettings"]["Networks"].as_object();
     Some(Container {
         running: state["Running"].as_bool().unwrap_or(false) && !state["Restarting"].as_bool().unwrap_or(false),
@@ -77,6 +78,8 @@ pub fn parse_container(json: &str) -> Option<Container> {
         restarts: c["RestartCount"].as_u64().unwrap_or(0),
         health: state["Health"]["Status"].as_str().unwrap_or_default().to_string(),
         revision: c["Config"]["Labels"][REVISION_LABEL].as_str().unwrap_or_default().to_string(),
+        first_start: environment
+            .is_some_and(|env| env.iter().any(|e| e.as_str().is_some_and(|e| e.starts_with("INIT_PASSWORD=")))),
         pid: state["Pid"].as_u64().unwrap_or(0) as u32,
         address: networks
             .and_then(|n| n.values().find_map(|n| n["IPAddress"].as_str().filter(|a| !a.is_empty())))

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
@@ -104,8 +104,7 @@ impl Host {
         let place = self.path(path);
         let fail = |e: std::io::Error| Error::step(format!("{}: cannot be written", path.display())).cause(e);
         let dir = place.parent().expect("an absolute path has a parent");
-        let name = place.file_name().expect("a file has a name").to_string_lossy().into_owned();
-        let temporary = dir.join(format!(".{name}.awg-new"));
+        let temporary = temporary(&place);
         // Left by a run that was cut off; nobody else writes this name.
         let _ = fs::remove_file(&temporary);
         let mut file =
@@ -152,6 +151,8 @@ impl Host {
     pub fn remove_file(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let place = self.path(path);
+        // What a write of this file that was cut off has left goes with it.
+        let _ = fs::remove_file(temporary(&place));
         match fs::remove_file(&place) {
             Ok(()) => {
                 let _ = sync_dir(place.parent().expect("an absolute path has a parent"));
@@ -199,6 +200,12 @@ impl Host {
             Err((_, e)) => Err(Error::step(format!("{}: cannot be locked", path.display())).cause(e)),
         }
     }
+}
+
+/// The name under which a file is written before it takes its place.
+fn temporary(place: &Path) -> PathBuf {
+    let name = place.file_name().expect("a file has a name").to_string_lossy();
+    place.with_file_name(format!(".{name}.awg-new"))
 }
 
 fn sync_dir(dir: &Path) -> std::io::Result<()> {

@@ -1,6 +1,6 @@
 //! Configurations damaged in many ways: never a panic, and every error says where to look.
 
-use super::{FULL, file};
+use super::{FULL, file, said};
 use crate::config::{leaves, load, render_example};
 use crate::error::Kind;
 
@@ -52,6 +52,9 @@ const VALUES: &[&str] = &[
 
 fn mutate(text: &str, dice: &mut Dice) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_string).collect();
+    if lines.is_empty() {
+        return text.to_string();
+    }
     let at = dice.roll(lines.len());
     match dice.roll(9) {
         0 => drop(lines.remove(at)),
@@ -90,10 +93,13 @@ fn mutate(text: &str, dice: &mut Dice) -> String {
 
 #[test]
 fn no_damage_goes_unexplained() {
+    // Comments only cost time here: whether they are kept apart is the YAML crate's business.
     let example = render_example();
+    let example: Vec<&str> = example.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+    let example = example.join("\n");
     let mut dice = Dice(20_250_101);
     let (mut accepted, mut refused) = (0, 0);
-    for round in 0..2_000 {
+    for round in 0..1_000 {
         let mut text = if round % 2 == 0 { FULL.to_string() } else { example.clone() };
         for _ in 0..=dice.roll(3) {
             text = mutate(&text, &mut dice);
@@ -102,7 +108,7 @@ fn no_damage_goes_unexplained() {
             Ok(_) => accepted += 1,
             Err(err) => {
                 refused += 1;
-                let said = err.to_string();
+                let said = said(&err);
                 let names_key = leaves().iter().any(|l| said.contains(&l.path));
                 assert_eq!(err.kind, Kind::Config);
                 assert!(said.contains("config.yaml") || names_key, "round {round}: {said}\n{text}");
@@ -112,7 +118,7 @@ fn no_damage_goes_unexplained() {
         }
     }
     // Both must happen, or the damage was none or always the same.
-    assert!(accepted > 100 && refused > 500, "{accepted} accepted, {refused} refused");
+    assert!(accepted > 50 && refused > 250, "{accepted} accepted, {refused} refused");
 }
 
 #[test]
@@ -132,7 +138,7 @@ fn damaged_flags_and_variables_name_themselves() {
             (Ok(one), Ok(other)) => assert_eq!(one.config, other.config),
             (Err(one), Err(other)) => {
                 refused += 1;
-                let (one, other) = (one.to_string(), other.to_string());
+                let (one, other) = (said(&one), said(&other));
                 assert!(one.contains(&leaf.path) && other.contains(&leaf.path), "{one} / {other}");
                 assert_eq!(
                     one.replace(&format!("flag --{flag}"), "X"),

@@ -1,0 +1,16 @@
+//! Tells the program its own commit and target, for `--version`.
+
+use std::process::Command;
+
+fn main() {
+    // A release build is told; any other asks git, and says "unknown" outside a checkout.
+    let commit = std::env::var("AWG_COMMIT").ok().or_else(|| {
+        let out = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok()?;
+        out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_string())
+    });
+    println!("cargo:rustc-env=AWG_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
+    println!("cargo:rustc-env=AWG_TARGET={}", std::env::var("TARGET").unwrap_or_default());
+    println!("cargo:rerun-if-env-changed=AWG_COMMIT");
+    println!("cargo:rerun-if-changed=.git/HEAD");
+    println!("cargo:rerun-if-changed=build.rs");
+}
