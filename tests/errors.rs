@@ -103,7 +103,10 @@ fn hosts_that_cannot_do_it() {
 
     let root = Root::fresh();
     root.write("/proc/sys/kernel/arch", "riscv64\n");
-    root.write(CONFIG, &CONFIG_TEXT.replace("module:\n  source: file\n  path: /root/amneziawg.ko\n", "mode: userspace\n"));
+    root.write(
+        CONFIG,
+        &CONFIG_TEXT.replace("module:\n  source: file\n  path: /root/amneziawg.ko\n", "mode: userspace\n"),
+    );
     refused(&root, &[], 4, &["riscv64"]);
 
     let root = Root::fresh();

@@ -28,7 +28,8 @@ fn fresh_host_to_running_server() {
     assert!(!root.read("/boot/extlinux.conf").contains("awg-trial"), "the trial entry is gone");
     assert!(root.read("/etc/update-extlinux.conf").contains("\ndefault=lts\n"));
     assert_eq!(root.read("/boot/ldlinux.sys"), "boot-once=\n", "nothing is armed");
-    for gone in ["/etc/init.d/awg-install", "/etc/runlevels/default/awg-install", "/etc/update-extlinux.d/awg-install"] {
+    for gone in ["/etc/init.d/awg-install", "/etc/runlevels/default/awg-install", "/etc/update-extlinux.d/awg-install"]
+    {
         assert!(!root.exists(gone), "{gone}");
     }
     let world = root.read("/etc/apk/world");
@@ -56,7 +57,10 @@ fn fresh_host_to_running_server() {
         assert_eq!(root.mode(path), mode, "{path}");
     }
     let receipt = root.json("/var/lib/awg-install/receipt.json");
-    assert_eq!((&receipt["outcome"], &receipt["exit_code"], &receipt["mode"]), (&"done".into(), &0.into(), &"kernel".into()));
+    assert_eq!(
+        (&receipt["outcome"], &receipt["exit_code"], &receipt["mode"]),
+        (&"done".into(), &0.into(), &"kernel".into())
+    );
     assert!(receipt["steps"].as_array().unwrap().iter().all(|s| s["state"] == "done"), "{receipt:#}");
     assert!(root.read("/opt/wg-easy/wg-easy.env").contains("OVERRIDE_AUTO_AWG='awg'"));
     root.run(&["status"]).expect(0).says("Drift:     none").says("wg0 is amneziawg");
@@ -194,7 +198,10 @@ fn rollback_takes_everything_back() {
 
 #[test]
 fn rollback_keeps_the_data() {
-    let root = Root::prepared(&["--debian"], &CONFIG_TEXT.replace("module:\n  source: file\n  path: /root/amneziawg.ko\n", ""));
+    let root = Root::prepared(
+        &["--debian"],
+        &CONFIG_TEXT.replace("module:\n  source: file\n  path: /root/amneziawg.ko\n", ""),
+    );
     let before = root.tree();
     root.install().expect(0);
     root.run(&["rollback"]).expect(0).says("data was kept");

@@ -98,8 +98,11 @@ fn boundaries(host: &Root, args: &[&str]) -> usize {
 /// Tries boundaries 1 to `total`, or an even sample of them, on all processors.
 fn sweep(what: &str, total: usize, sample: usize, trial: impl Fn(usize) -> Result<(), String> + Sync) {
     let every = std::env::var_os("AWG_TEST_EVERY_BOUNDARY").is_some();
-    let points: BTreeSet<usize> =
-        if every { (1..=total).collect() } else { (1..=sample).map(|i| 1 + (i * total - 1) / sample).map(|n| n.min(total)).collect() };
+    let points: BTreeSet<usize> = if every {
+        (1..=total).collect()
+    } else {
+        (1..=sample).map(|i| 1 + (i * total - 1) / sample).map(|n| n.min(total)).collect()
+    };
     let points: Vec<usize> = points.into_iter().collect();
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -164,10 +167,13 @@ fn finished(fresh: &Root) -> Tree {
 /// The host as it ended, without what differs by chance.
 fn end_of(root: &Root) -> Tree {
     let own = root.dir().display().to_string();
-    root.tree().without(INCIDENTAL).normal("/var/lib/awg-install/receipt.json", |text| {
-        let receipt: serde_json::Value = serde_json::from_str(&text).expect("a receipt");
-        format!("{} {} {}", receipt["outcome"], receipt["exit_code"], receipt["mode"])
-    }).normal("/var/lib/docker/containers/wg-easy/project", |text| text.replace(&own, ""))
+    root.tree()
+        .without(INCIDENTAL)
+        .normal("/var/lib/awg-install/receipt.json", |text| {
+            let receipt: serde_json::Value = serde_json::from_str(&text).expect("a receipt");
+            format!("{} {} {}", receipt["outcome"], receipt["exit_code"], receipt["mode"])
+        })
+        .normal("/var/lib/docker/containers/wg-easy/project", |text| text.replace(&own, ""))
 }
 
 fn same(wanted: &Tree, got: &Tree) -> Result<(), String> {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub mod golden;
 pub mod module;
 pub mod tree;
 
@@ -246,7 +247,8 @@ pub fn program() -> &'static Path {
     PROGRAM.get_or_init(|| {
         let built = PathBuf::from(env!("CARGO_BIN_EXE_awg-install"));
         let small = Path::new(env!("CARGO_TARGET_TMPDIR")).join("awg-install.stripped");
-        let newer = |a: &Path, b: &Path| Some(a.metadata().ok()?.modified().ok()? > b.metadata().ok()?.modified().ok()?);
+        let newer =
+            |a: &Path, b: &Path| Some(a.metadata().ok()?.modified().ok()? > b.metadata().ok()?.modified().ok()?);
         if newer(&small, &built) == Some(true) {
             return small;
         }
