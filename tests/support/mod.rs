@@ -242,9 +242,13 @@ impl Ran {
 }
 
 /// The program without its debugging information: it hashes and copies itself in every run.
+/// `AWG_TEST_PROGRAM` names another build to be tested, such as the static one.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
+        if let Some(other) = std::env::var_os("AWG_TEST_PROGRAM") {
+            return other.into();
+        }
         let built = PathBuf::from(env!("CARGO_BIN_EXE_awg-install"));
         let small = Path::new(env!("CARGO_TARGET_TMPDIR")).join("awg-install.stripped");
         let newer =
