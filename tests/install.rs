@@ -179,6 +179,20 @@ fn a_reboot_left_to_the_operator() {
 }
 
 #[test]
+fn waiting_ends_with_the_installation() {
+    let root = Root::fresh();
+    root.run(&["status", "--wait"]).expect(6).says("not installed");
+    root.install().expect(0);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| root.run(&["status", "--wait"]));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(!waiting.is_finished(), "the installation is pending");
+        root.run(&["resume"]).expect(0);
+        waiting.join().expect("no panic").expect(0).says("done: AmneziaWG runs in kernel mode");
+    });
+}
+
+#[test]
 fn rollback_takes_everything_back() {
     let root = Root::fresh();
     let before = root.tree().without(LEFT_BY_ROLLBACK);

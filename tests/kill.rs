@@ -35,7 +35,7 @@ fn killed_while_installing() {
     let total = boundaries(&fresh, INSTALL);
     sweep("install, then run again", total, 14, |n| {
         let root = killed(&fresh, INSTALL, n);
-        run_again(&root)?;
+        run_again(&root, 0)?;
         same(&end, &end_of(&root))
     });
     let start = fresh.tree().without(LEFT_BY_ROLLBACK);
@@ -57,12 +57,36 @@ fn killed_while_resuming() {
         let root = killed(&fresh, RESUME, n);
         // The service of an interrupted boot starts once more at the next one.
         root.reboot();
-        run_again(&root)?;
+        run_again(&root, 0)?;
         same(&end, &end_of(&root))
     });
     sweep("resume, then roll back", total, 6, |n| {
         let root = killed(&fresh, RESUME, n);
         roll_back(&root)?;
+        same(&start, &root.tree().without(LEFT_BY_ROLLBACK))
+    });
+}
+
+#[test]
+fn killed_while_falling_back() {
+    let mut fresh = Root::fresh();
+    let start = fresh.tree().without(LEFT_BY_ROLLBACK);
+    fresh.set("FAKE_PANICS", "lts");
+    fresh.install().expect(0);
+    let undisturbed = fresh.copy();
+    undisturbed.run(RESUME).expect(8);
+    let end = end_of(&undisturbed);
+    let total = boundaries(&fresh, RESUME);
+    sweep("fallback, then run again", total, 5, |n| {
+        let root = killed(&fresh, RESUME, n);
+        run_again(&root, 8)?;
+        same(&end, &end_of(&root))
+    });
+    sweep("fallback, then roll back", total, 3, |n| {
+        let root = killed(&fresh, RESUME, n);
+        roll_back(&root)?;
+        // What was loaded and set at boot by files that are gone now holds until the next one.
+        root.reboot();
         same(&start, &root.tree().without(LEFT_BY_ROLLBACK))
     });
 }
@@ -132,9 +156,9 @@ fn killed(host: &Root, args: &[&str], n: usize) -> Root {
 }
 
 /// What the operator does: the same command once more; the boot service does the rest.
-fn run_again(root: &Root) -> Result<(), String> {
+fn run_again(root: &Root, code: i32) -> Result<(), String> {
     let ran = root.run(INSTALL);
-    if ran.code != 0 {
+    if ran.code != code {
         return Err(format!("run again: exit {}\n{}\n{}", ran.code, ran.out, ran.err));
     }
     let ran = root.run(RESUME);
