@@ -38,11 +38,15 @@ class Bench:
                  f"{REGISTRY_ADDRESS}:443": self.registry.port}
         return Machine(directory, image, hardware, ports, server)
 
-    @property
-    def registry(self):
+    def start_registry(self):
+        """Starts the registry, unless it runs."""
         if self._registry is None:
             self._registry = registry.start(self.cache, self.material)
         return self._registry
+
+    @property
+    def registry(self):
+        return self.start_registry()
 
     def close(self):
         if self._registry is not None:

@@ -1,11 +1,12 @@
 """The commands of `scripts/lab`."""
 
 import argparse
+import os
 import shutil
 import sys
 from pathlib import Path
 
-from . import keeper, scenario, setup
+from . import debs, keeper, material, runner, scenario, setup
 from .bench import cache_directory
 from .channel import Silent
 
@@ -15,9 +16,16 @@ TOP = Path(__file__).resolve().parents[2]
 def main(arguments):
     options = _parser().parse_args(arguments)
     cache = cache_directory()
+    problem = setup.ensure()
+    if not problem and options.action in (_run, _up) and os.geteuid() != 0:
+        problem = "the lab makes device nodes and file owners; run it as root"
     try:
+        if problem and options.action is _run and options.scenarios:
+            runner.first_look(TOP, problem)
+        if problem:
+            raise Silent(problem)
         return options.action(options, cache)
-    except (Silent, scenario.Invalid) as error:
+    except (Silent, scenario.Invalid, material.Unavailable, debs.Unavailable) as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -83,7 +91,7 @@ def _parser():
     clean.add_argument("--all", action="store_true", help="the whole cache, downloads included")
     clean.set_defaults(action=_clean)
     commands.add_parser("setup", help="install what the lab needs") \
-        .set_defaults(action=lambda o, c: setup.ensure(print))
+        .set_defaults(action=lambda o, c: print(f"installed: {setup.names()}"))
     hidden = commands.add_parser("keep")
     hidden.add_argument("name")
     hidden.set_defaults(action=lambda o, c: keeper.keep(c, o.name))
@@ -109,8 +117,6 @@ def _up(options, cache):
 
 
 def _run(options, cache):
-    from . import runner
-
     chosen = scenario.load_all(TOP / "tests" / "lab")
     if not options.all:
         if options.ci:
@@ -125,7 +131,7 @@ def _run(options, cache):
     else:
         names = list(chosen)
     return runner.run(chosen, names, cache, TOP, runner.Options(
-        keep=options.keep, binary=options.binary,
+        keep=options.keep, binary=options.binary, strict=options.ci or options.all,
         log=Path(options.log).resolve() if options.log else cache / "runs"))
 
 

@@ -151,7 +151,7 @@ class Machine:
         for address, port in sorted(self.ports.items()):
             net += f",guestfwd=tcp:{address}-cmd:{sys.executable} -S -E {connector} {port}"
         return [
-            "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max",
+            "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "qemu64",
             "-smp", str(hardware.processors), "-m", str(hardware.memory),
             "-display", "none", "-vga", "none", "-no-user-config", "-nodefaults",
             "-chardev", f"socket,id=console,path={self.dir}/console.sock,server=on,wait=off,"

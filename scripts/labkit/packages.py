@@ -129,7 +129,7 @@ def _docker(source):
                                     depends=["runc", GLIBC]),
                source.fill(["containerd"], lambda d, r: _take(d, r, {
                    f"usr/bin/{name}": f"usr/bin/{name}"
-                   for name in ("containerd", "containerd-shim-runc-v2", "ctr")}))),
+                   for name in ("containerd", "containerd-shim-runc-v2")}))),
         Recipe("community", Package("runc", "1.1.15-r0", "CLI tool for running containers",
                                     depends=[GLIBC]),
                source.fill(["runc"], lambda d, r: _take(d, r, {"usr/sbin/runc": "usr/bin/runc"}))),

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import disk, material, scenario as scenarios_module, standin, steps
+from . import debs, disk, material, scenario as scenarios_module, standin, steps
 from .bench import Bench
 from .channel import Rebooted, Silent, TimedOut
 from .machine import Hardware
@@ -25,16 +25,18 @@ class Options:
     keep: bool
     binary: str | None
     log: Path
+    # Without a machine: an error, not a first look at the job on a fake root.
+    strict: bool = False
 
 
 def run(scenarios, names, cache, top, options):
     """Runs the named scenarios, and before them those that make their snapshots."""
     try:
-        bench = Bench(cache)
-    except material.Unavailable as error:
-        return _first_look(top, error)
-    for note in bench.material.notes:
-        print(f"lab: {note}")
+        bench = _bench(cache)
+    except (material.Unavailable, debs.Unavailable) as error:
+        if options.strict:
+            raise Silent(f"no machine can be made here: {error}") from None
+        first_look(top, error)
     try:
         binary = _binary(scenarios, names, top, options)
         results = _run_all(scenarios, names, bench, binary, options)
@@ -45,6 +47,27 @@ def run(scenarios, names, cache, top, options):
     failed = sum(1 for problem, _ in results.values() if problem)
     print(f"{len(results) - failed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def first_look(top, reason):
+    """No machine to be had: shows the whole job on a fake root instead."""
+    print(f"lab: no virtual machine here ({reason}); shows the job on a fake root instead")
+    sys.stdout.flush()
+    os.execv(top / "scripts/first-look", ["first-look"])
+
+
+def _bench(cache):
+    bench = Bench(cache)
+    for note in bench.material.notes:
+        print(f"lab: {note}")
+    print("lab: prepares disk, packages and images (minutes the first time, then kept)", flush=True)
+    try:
+        bench.base()
+        bench.start_registry()
+    except BaseException:
+        bench.close()
+        raise
+    return bench
 
 
 def _run_all(scenarios, names, bench, binary, options):
@@ -77,10 +100,10 @@ def _run_scenario(scenario, bench, binary, options):
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     host = scenario.host
-    if not host["from"]:
-        print("lab: the base disk and the packages (made once, then kept)", flush=True)
-        bench.base(host["alpine"], host["disk"])
+    # Made outside the story and its time limit; kept for the next run.
     bench.repository.offer(host["kernels_offered"])
+    if not host["from"]:
+        bench.base(host["alpine"], host["disk"])
     narrative = Narrative(place / "narrative.txt")
     narrative.plain(f"== {scenario.name}: {scenario.about}")
     stage = _Stage(scenario, bench, binary, place, narrative)
@@ -213,10 +236,3 @@ def _binary(scenarios, names, top, options):
     if done.returncode != 0:
         raise Silent("the program could not be built; see above, or give --binary PATH")
     return Path(done.stdout.strip().splitlines()[-1])
-
-
-def _first_look(top, error):
-    """No machine to be had: shows the whole job on a fake root instead."""
-    print(f"lab: no virtual machine here ({error}); shows the job on a fake root instead")
-    sys.stdout.flush()
-    os.execv(top / "scripts/first-look", ["first-look"])

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import yaml
-
 _ACTIONS = {
     "run": {"exit", "contains", "absent", "equals", "limit", "about", "quiet"},
     "wait_for": {"exit", "contains", "absent", "limit", "about"},
@@ -69,6 +67,8 @@ def maker_of(scenarios, snapshot):
 
 
 def _load(path):
+    import yaml  # may have been installed a moment ago
+
     text = path.read_text()
     try:
         data = yaml.safe_load(text)

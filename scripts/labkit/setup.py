@@ -22,30 +22,32 @@ _NEEDED = {
 }
 
 
-def ensure(say=None):
-    """Installs what is missing and says what; ends the program where it cannot."""
+def names():
+    return ", ".join(_NEEDED)
+
+
+def ensure():
+    """Installs what is missing and says what; the problem in one line, or None."""
     missing = [package for package, test in _NEEDED.items() if not _present(*test)]
     if not missing:
-        if say:
-            say("everything the lab needs is installed: " + ", ".join(_NEEDED))
-        return
+        return None
     if not shutil.which("apt-get"):
-        sys.exit(f"lab: missing {', '.join(missing)}, and no apt-get here to install them; "
-                 "the lab runs on Debian and Ubuntu")
-    prefix = [] if os.geteuid() == 0 else ["sudo"]
+        return f"{', '.join(missing)} missing, and no apt-get to install them"
+    prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if prefix and not shutil.which("sudo"):
-        sys.exit(f"lab: install {' '.join(missing)} as root, then run this again")
+        return f"{', '.join(missing)} missing; install them as root"
     print(f"lab: installs with apt: {' '.join(missing)}", file=sys.stderr)
     for command in (["apt-get", "-qq", "update"],
                     ["apt-get", "-qq", "install", "-y", "--no-install-recommends", *missing]):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run([*prefix, *command], env=environment, stdout=subprocess.DEVNULL)
+        done = subprocess.run([*prefix, *command], env=environment, text=True,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if done.returncode != 0:
-            sys.exit(f"lab: `{' '.join(command)}` failed; see its message above")
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            return f"`{' '.join(command)}` failed: {last}"
     importlib.invalidate_caches()
     still = [package for package in missing if not _present(*_NEEDED[package])]
-    if still:
-        sys.exit(f"lab: installed, yet not found: {', '.join(still)}")
+    return f"{', '.join(still)} installed, yet not found" if still else None
 
 
 def _present(kind, name):
