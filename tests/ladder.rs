@@ -136,6 +136,24 @@ fn a_reboot_that_does_not_happen_is_asked_for_three_times() {
     assert_eq!(root.running(), VIRT, "disarmed");
 }
 
+/// Left by a run that was cut off, or by whoever set the host up: nothing untried may boot by default.
+#[test]
+fn a_default_that_names_the_new_kernel_already() {
+    let mut root = Root::fresh();
+    let settings = root.read("/etc/update-extlinux.conf");
+    root.write("/etc/update-extlinux.conf", &settings.replace("default=virt", "default=lts"));
+    root.set("FAKE_NO_REBOOT", "1");
+    root.install().expect(0);
+    assert!(
+        root.read("/boot/extlinux.conf").contains("LABEL virt\n  MENU DEFAULT"),
+        "the old kernel stays the default"
+    );
+    root.unset("FAKE_NO_REBOOT");
+    root.reboot();
+    root.run(&["resume"]).expect(0).says("done: AmneziaWG runs in kernel mode");
+    assert!(root.read("/boot/extlinux.conf").contains("LABEL lts\n  MENU DEFAULT"));
+}
+
 #[test]
 fn a_module_that_does_not_load_means_userspace() {
     let mut root = Root::fresh();
