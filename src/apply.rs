@@ -56,7 +56,7 @@ pub fn apply(run: &Run, plan: &Plan, receipt: &mut Receipt) -> std::result::Resu
             _ => one(run, plan, receipt, step, started),
         };
         outcome.map_err(|e| failed(step, e))?;
-        started |= matches!(step, Step::Ready { .. });
+        started |= matches!(step, Step::FirstStart | Step::Ready { .. });
         run.report.step_done(step, began.elapsed());
     }
     Ok(End::Done)
@@ -116,6 +116,7 @@ fn act(run: &Run, plan: &Plan, step: &Step, started: bool) -> Result<()> {
             Ok(())
         }
         Step::Compose => container::up(host, run.config),
+        Step::FirstStart => container::first_start(host, run.config),
         Step::Ready { interface } => {
             let seen = container::prove(host, run.config, interface)?;
             run.report.proof(interface, run.config.server.port, seen.web);
@@ -209,6 +210,7 @@ pub fn belongs_to_kernel(step: &Step) -> bool {
     match step {
         Step::Kernel { .. } | Step::Module { .. } | Step::Arm { .. } | Step::Default { .. } => true,
         Step::Load { modules } => modules.iter().any(|m| m == "amneziawg"),
+        Step::FirstStart => true,
         Step::Ready { interface } => interface == "amneziawg",
         Step::Enable { service, .. } => service == RESUME,
         _ => false,

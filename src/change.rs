@@ -79,7 +79,7 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
             }
             changes.push(Change::Project { directory: directory.into() });
         }
-        Step::Ready { .. } | Step::Reboot { .. } | Step::Finish => {}
+        Step::FirstStart | Step::Ready { .. } | Step::Reboot { .. } | Step::Finish => {}
     }
     Ok(changes)
 }

@@ -30,6 +30,16 @@ pub struct PassedOver {
     pub why: String,
 }
 
+impl PassedOver {
+    /// In words that stand alone.
+    fn reason(&self) -> String {
+        if self.what == ANY { self.why.clone() } else { format!("{}: {}", self.what, self.why) }
+    }
+}
+
+/// What is passed over where no particular release is meant.
+const ANY: &str = "kernel module";
+
 /// Chooses the rung. An error means: nothing may be changed.
 pub fn choose(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Result<Choice> {
     let plain =
@@ -48,7 +58,7 @@ pub fn choose(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Resu
 
 /// The kernel rung is out of reach: what then?
 fn below(config: &Config, facts: &Facts, receipt: Option<&Receipt>, passed_over: Vec<PassedOver>) -> Result<Choice> {
-    let reasons: Vec<String> = passed_over.iter().map(|p| format!("{}: {}", p.what, p.why)).collect();
+    let reasons: Vec<String> = passed_over.iter().map(PassedOver::reason).collect();
     let tried = receipt.is_some_and(|r| !r.ruled_out.is_empty());
     let refuse = |message: &str, remedy: &str| {
         let kind = if tried { Kind::Step } else { Kind::Host };
@@ -109,7 +119,7 @@ fn kernel(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Result<O
         }
         let name = if facts.os.name.is_empty() { "this distribution" } else { facts.os.name.as_str() };
         return Ok(Err(vec![pass(
-            "kernel module",
+            ANY,
             format!("{name} is not Alpine: only a module that is already loaded is used here"),
         )]));
     }
@@ -128,10 +138,8 @@ fn kernel(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Result<O
         }
     }
     if passed_over.is_empty() {
-        passed_over.push(pass(
-            "kernel module",
-            format!("no module is known: module.source is {} and names none", config.module.source),
-        ));
+        passed_over
+            .push(pass(ANY, format!("no module is known: module.source is {} and names none", config.module.source)));
     }
     Ok(Err(passed_over))
 }

@@ -113,6 +113,25 @@ pub struct Seen {
     pub web: Option<u16>,
 }
 
+/// Waits until the server has made its database and answers: its first-start settings are in there.
+pub fn first_start(host: &Host, config: &Config) -> Result<()> {
+    let name = config.container.name.to_string();
+    let database = format!("{}/data/wg-easy.db", config.container.directory);
+    let began = Instant::now();
+    loop {
+        let container = engine::container(host, &name);
+        let web = container.as_ref().and_then(|c| web(host, config, c));
+        if web.is_some_and(|status| status < 400) && host.exists(&database) {
+            return Ok(());
+        }
+        if gave_up(host, container.as_ref(), began) {
+            let seen = Seen { web, ..Seen::default() };
+            return Err(not_ready(host, &name, "amneziawg or tun", &seen, container.as_ref(), began.elapsed()));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// Waits until the container is proven to be what was asked for, or says why it is not.
 pub fn prove(host: &Host, config: &Config, interface: &str) -> Result<Seen> {
     let name = config.container.name.to_string();
@@ -124,12 +143,20 @@ pub fn prove(host: &Host, config: &Config, interface: &str) -> Result<Seen> {
         {
             return Ok(seen);
         }
-        let looping = container.as_ref().is_some_and(|c| c.restarts >= LOOP);
-        if looping || began.elapsed() > READY || host.is_fake() {
+        if gave_up(host, container.as_ref(), began) {
             return Err(not_ready(host, &name, interface, &seen, container.as_ref(), began.elapsed()));
         }
         std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+/// Waiting longer cannot help, or has helped for too long. A fake root does not change by waiting.
+fn gave_up(host: &Host, container: Option<&Container>, began: Instant) -> bool {
+    container.is_some_and(|c| c.restarts >= LOOP) || began.elapsed() > READY || host.is_fake()
+}
+
+fn web(host: &Host, config: &Config, container: &Container) -> Option<u16> {
+    host.http_status(&format!("http://{}:{}/", container.address, config.server.web_port))
 }
 
 fn look(host: &Host, config: &Config, container: &Container) -> Seen {
@@ -141,11 +168,7 @@ fn look(host: &Host, config: &Config, container: &Container) -> Seen {
         interface: container.interface.clone(),
         udp: bound("udp") || bound("udp6"),
         // Asked last: it is the slowest of them.
-        web: if healthy {
-            host.http_status(&format!("http://{}:{}/", container.address, config.server.web_port))
-        } else {
-            None
-        },
+        web: if healthy { web(host, config, container) } else { None },
     }
 }
 

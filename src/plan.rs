@@ -276,19 +276,20 @@ impl Steps<'_> {
         let rewritten = self.planned(|s| {
             matches!(s, Step::Write { file: Owned::Compose | Owned::Environment | Owned::FirstEnvironment, .. })
         });
-        if !current || rewritten {
-            self.add(Step::Compose, "made from the compose file");
-            self.add(ready(rung), "nothing is called done that was not seen to work");
-        }
+        let rewritten = rewritten || !current;
         if !facts.database {
+            self.add(Step::Compose, "made from the compose file");
+            self.add(Step::FirstStart, "it keeps its first settings in its database from then on");
             let path = Owned::Environment.path(self.config);
-            self.add(
-                Step::Write { file: Owned::Environment, path },
-                "the server has started once: the password leaves the disk",
-            );
-            self.add(Step::Write { file: Owned::Config, path: Owned::Config.path(self.config) }, "likewise");
+            self.add(Step::Write { file: Owned::Environment, path }, "the password leaves the disk");
+            let path = Owned::Config.path(self.config);
+            self.add(Step::Write { file: Owned::Config, path }, "likewise");
             self.add(Step::Compose, "the engine keeps the old environment until the container is made anew");
-            self.add(ready(rung), "and it still works");
+        } else if rewritten {
+            self.add(Step::Compose, "made from the compose file");
+        }
+        if rewritten || !facts.database {
+            self.add(ready(rung), "nothing is called done that was not seen to work");
         }
     }
 

@@ -67,6 +67,9 @@ pub fn notes(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
             config.server.web_port
         ));
     }
+    if facts.os.diskless {
+        notes.push("the root file system lives in memory: commit with `lbu` what must survive a reboot".into());
+    }
     if facts.memory_mib > 0 && facts.memory_mib < LITTLE_MEMORY {
         notes.push(format!("only {} MiB of memory: the container may be killed under load", facts.memory_mib));
     }

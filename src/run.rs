@@ -208,8 +208,9 @@ fn rule_out(
     // A module that does not work must not stay where it would be loaded and found; a container that uses
     // it would keep it loaded.
     change::undo(host, &Change::Project { directory: config.container.directory.to_string() }, false)?;
-    undo::some(host, receipt, |id| ["load:", "module:", "arm:", "default:"].iter().any(|kind| id.starts_with(kind)))?;
+    // While its file is still indexed: modprobe looks it up.
     change::undo(host, &Change::Loaded { module: module::NAME.into() }, false)?;
+    undo::some(host, receipt, |id| ["load:", "module:", "arm:", "default:"].iter().any(|kind| id.starts_with(kind)))?;
     Ok(true)
 }
 

@@ -40,6 +40,8 @@ pub enum Step {
     Sysctl { values: Vec<(String, String)> },
     /// Create or recreate the container from the compose file.
     Compose,
+    /// Wait until the server has started once: it has taken its first-start settings over.
+    FirstStart,
     /// Prove that the container is what was asked for.
     Ready { interface: String },
     /// Take the resume service away.
@@ -69,6 +71,7 @@ impl Step {
             Step::Load { modules } => format!("load:{}", modules.join(",")),
             Step::Sysctl { .. } => "sysctl".into(),
             Step::Compose => "compose".into(),
+            Step::FirstStart => "first-start".into(),
             Step::Ready { .. } => "ready".into(),
             Step::Finish => "finish".into(),
         }
@@ -98,6 +101,7 @@ impl fmt::Display for Step {
                 write!(f, "set {}", shown.join(" "))
             }
             Step::Compose => write!(f, "create the container"),
+            Step::FirstStart => write!(f, "wait for the server's first start"),
             Step::Ready { interface } => {
                 write!(f, "prove it: healthy, wg0 of kind {interface}, UDP port bound, web page answers")
             }

@@ -12,6 +12,7 @@ const RUNLEVELS: &[&str] = &["sysinit", "boot", "default"];
 pub fn probe(host: &Host) -> Os {
     let release = parse_os_release(&host.read_text("/etc/os-release").unwrap_or_default());
     let field = |name: &str| release.get(name).cloned().unwrap_or_default();
+    let container = container(host);
     Os {
         id: field("ID"),
         name: field("PRETTY_NAME"),
@@ -23,10 +24,10 @@ pub fn probe(host: &Host) -> Os {
         } else {
             String::new()
         },
-        container: container(host),
+        tun: tun(host, container.is_some()),
+        container,
         diskless: matches!(root_fs_type(&host.read_text("/proc/mounts").unwrap_or_default()), "tmpfs" | "ramfs")
             || host.exists("/.modloop"),
-        tun: tun(host),
     }
 }
 
@@ -96,7 +97,11 @@ fn container(host: &Host) -> Option<String> {
     }
 }
 
-fn tun(host: &Host) -> bool {
+/// A container cannot load modules: there only the device itself counts.
+fn tun(host: &Host, container: bool) -> bool {
+    if container {
+        return host.exists("/dev/net/tun");
+    }
     let release = host.release();
     let names = |file: &str| {
         host.read_text(format!("/lib/modules/{release}/{file}"))
