@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ TOP = Path(__file__).resolve().parents[2]
 
 def main(arguments):
     options = _parser().parse_args(arguments)
+    # Asked to end, it still switches its machines off.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cache = cache_directory()
     problem = setup.ensure()
     if not problem and options.action in (_run, _up) and os.geteuid() != 0:

@@ -1,6 +1,7 @@
 """One QEMU machine and the channel on which its guest obeys."""
 
 import base64
+import ctypes
 import os
 import signal
 import socket
@@ -15,6 +16,8 @@ from .channel import Channel, Rebooted, Silent
 REPOSITORY_ADDRESS = "10.0.2.101"
 REGISTRY_ADDRESS = "10.0.2.100"
 _SMALL = 2000
+_PRCTL = ctypes.CDLL(None).prctl
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -63,7 +66,7 @@ class Machine:
         with open(self.dir / "qemu.log", "ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
+                start_new_session=True, preexec_fn=_end_with_parent,
             )
         (self.dir / "qemu.pid").write_text(f"{self.process.pid}\n")
         self.channel = Channel(self._connect(self.dir / "agent.sock"))
@@ -164,6 +167,11 @@ class Machine:
             "-device", "virtio-rng-pci",
             "-rtc", "base=utc",
         ]
+
+
+def _end_with_parent():
+    """A machine never outlives the lab, even where that is killed."""
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _quoted(text):
