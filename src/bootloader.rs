@@ -3,7 +3,7 @@
 use xshell::cmd;
 
 use crate::error::{Error, Result};
-use crate::facts::boot::{EXTLINUX_CONF, Extlinux, UPDATE_EXTLINUX_CONF, parse_extlinux};
+use crate::facts::boot::{EXTLINUX_CONF, Extlinux, UPDATE_EXTLINUX_CONF, parse_extlinux, shell_value};
 use crate::host::{Host, Limits};
 use crate::owned::{TRIAL_ENTRY, trial_entry};
 use crate::step::TRIAL;
@@ -33,9 +33,26 @@ pub fn entry(host: &Host, flavour: &str) -> Result<crate::facts::BootEntry> {
         .remedy(format!("check overwrite=1 in {UPDATE_EXTLINUX_CONF}, run update-extlinux, then run this again")))
 }
 
+/// Keeps what boots now the default while another kernel is installed and tried. The settings may name
+/// that kernel already: as the host was set up, or by a run that was cut off before it generated anew.
+pub fn hold_default(host: &Host) -> Result<()> {
+    match other_default(host) {
+        Some(boots) => write_default(host, &boots),
+        None => Ok(()),
+    }
+}
+
+/// The label that boots now, where the settings name another one as the default.
+pub fn other_default(host: &Host) -> Option<String> {
+    let boots = configured(host).default;
+    let named = shell_value(&host.read_text(UPDATE_EXTLINUX_CONF)?, "default");
+    (!boots.is_empty() && named.as_ref() != Some(&boots)).then_some(boots)
+}
+
 /// Makes the trial entry and tells the loader to start it once.
 pub fn arm(host: &Host, flavour: &str) -> Result<()> {
     let sh = host.shell();
+    hold_default(host)?;
     let old = configured(host).default;
     if old.is_empty() || old == flavour {
         return Err(Error::step(format!("the loader's default is {old:?} already: there would be no way back"))
@@ -62,9 +79,7 @@ pub fn arm(host: &Host, flavour: &str) -> Result<()> {
 
 /// Takes the trial entry away and makes `flavour` the default; reads back what was written.
 pub fn make_default(host: &Host, flavour: &str) -> Result<()> {
-    let text = host.read_text(UPDATE_EXTLINUX_CONF).unwrap_or_default();
-    let mode = host.owner(UPDATE_EXTLINUX_CONF).map_or(0o644, |o| o.mode);
-    host.write(UPDATE_EXTLINUX_CONF, set_shell_value(&text, "default", flavour).as_bytes(), mode)?;
+    write_default(host, flavour)?;
     host.remove_file(TRIAL_ENTRY)?;
     regenerate(host)?;
     host.sync();
@@ -75,6 +90,12 @@ pub fn make_default(host: &Host, flavour: &str) -> Result<()> {
             .remedy("check overwrite=1 there, run update-extlinux, then run this again"));
     }
     Ok(())
+}
+
+fn write_default(host: &Host, label: &str) -> Result<()> {
+    let text = host.read_text(UPDATE_EXTLINUX_CONF).unwrap_or_default();
+    let mode = host.owner(UPDATE_EXTLINUX_CONF).map_or(0o644, |o| o.mode);
+    host.write(UPDATE_EXTLINUX_CONF, set_shell_value(&text, "default", label).as_bytes(), mode)
 }
 
 fn configured(host: &Host) -> Extlinux {

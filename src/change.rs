@@ -2,6 +2,7 @@
 
 use xshell::cmd;
 
+use crate::bootloader;
 use crate::error::{Error, Result};
 use crate::facts::boot::UPDATE_EXTLINUX_CONF;
 use crate::facts::{apk, engine, kernel::EXTRA};
@@ -37,6 +38,9 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
         }
         Step::Kernel { add, .. } => {
             changes.push(Change::Loader);
+            if bootloader::other_default(host).is_some() {
+                file(&mut changes, UPDATE_EXTLINUX_CONF)?;
+            }
             changes.extend(world(host, add));
         }
         Step::Module { release, .. } => {
@@ -55,6 +59,9 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
         Step::Arm { .. } => {
             changes.push(Change::Loader);
             changes.push(Change::Armed);
+            if bootloader::other_default(host).is_some() {
+                file(&mut changes, UPDATE_EXTLINUX_CONF)?;
+            }
             file(&mut changes, TRIAL_ENTRY)?;
         }
         Step::Default { .. } => {

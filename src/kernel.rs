@@ -25,6 +25,8 @@ pub fn add_packages(host: &Host, add: &[String]) -> Result<()> {
 
 /// Adds the kernel and verifies its files, for apk exits 0 when a trigger has failed.
 pub fn install(host: &Host, release: &str, flavour: &str, add: &[String]) -> Result<()> {
+    // The package's trigger generates the loader's configuration: nothing untried may become the default.
+    bootloader::hold_default(host)?;
     add_packages(host, add)?;
     verify(host, release, flavour)
 }

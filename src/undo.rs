@@ -22,6 +22,9 @@ pub fn some(host: &Host, receipt: &mut Receipt, chosen: impl Fn(&str) -> bool) -
 pub fn rollback(host: &Host, report: &Report, purge_data: bool) -> Result<u8> {
     let _lock = crate::run::lock(host)?;
     let Some(mut receipt) = Receipt::load(host)? else {
+        // A run that was cut off while it wrote its first receipt leaves these.
+        host.remove_file(receipt::PATH)?;
+        host.remove_empty_dir(STATE_DIR);
         report.end("nothing", 0, "nothing to roll back: no installation was begun here", "");
         return Ok(0);
     };

@@ -13,7 +13,7 @@ fn each_kind_has_its_own_error() {
     all_refused(&cases);
 }
 
-/// Each case is refused with its own words, a remedy, the right kind, and in one line.
+/// Each case is refused with its own words, a remedy, the right kind, and each part in one line.
 pub(super) fn all_refused(cases: &[Case]) {
     for (label, bytes, says) in cases {
         let error = inspect(bytes, &Limits::default()).expect_err(label);
@@ -21,7 +21,10 @@ pub(super) fn all_refused(cases: &[Case]) {
         assert!(shown.contains(says), "{label}: {shown}");
         assert_eq!(error.kind, Kind::Artifact, "{label}");
         assert!(error.remedy.is_some(), "{label} has no remedy");
-        assert!(!shown.chars().any(char::is_control), "{label}: not one line: {shown:?}");
+        // What a file holds must not reach the terminal raw.
+        for part in [Some(&error.message), error.cause.as_ref(), error.remedy.as_ref()].into_iter().flatten() {
+            assert!(!part.chars().any(char::is_control), "{label}: not one line: {part:?}");
+        }
     }
 }
 
