@@ -161,7 +161,7 @@ fn check_candidate(config: &Config, facts: &Facts) -> Result<()> {
         return refuse(format!("it is a module called {}, not {}", inspection.name, crate::module::NAME));
     }
     if inspection.machine.to_string() != facts.arch {
-        return refuse(format!("it was built for {}, this machine is {}", inspection.machine.to_string(), facts.arch));
+        return refuse(format!("it was built for {}, this machine is {}", inspection.machine, facts.arch));
     }
     if config.module.denied_srcversions.iter().any(|d| Some(d.to_string()) == inspection.srcversion) {
         return refuse("its srcversion is listed in module.denied_srcversions".into());

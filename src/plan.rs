@@ -215,7 +215,7 @@ impl Steps<'_> {
     fn reboot(&mut self, release: &str) -> Result<()> {
         let flavour = parse(release)?.flavour().to_string();
         self.write(Owned::ResumeService, "goes on by itself after the reboot");
-        if !self.facts.services.get(RESUME).is_some_and(|s| !s.runlevels.is_empty()) {
+        if self.facts.services.get(RESUME).is_none_or(|s| s.runlevels.is_empty()) {
             self.add(enable(RESUME, "default"), "started once the network and sshd are");
         }
         self.add(

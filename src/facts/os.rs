@@ -68,7 +68,7 @@ pub fn root_fs_type(mounts: &str) -> &str {
             let mut field = line.split(' ').skip(1);
             (field.next()? == "/").then(|| field.next()).flatten()
         })
-        .last()
+        .next_back()
         .unwrap_or_default()
 }
 
