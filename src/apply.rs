@@ -131,10 +131,9 @@ fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Resu
     let host = run.host;
     let mut facts = run.facts.clone();
     facts.database |= started;
-    facts.engine.image = facts
-        .engine
-        .image
-        .or_else(|| host.which("docker").and_then(|_| engine::image(host, &run.config.container.image.to_string())));
+    if file == Owned::Compose && facts.engine.image.is_none() && host.which("docker").is_some() {
+        facts.engine.image = engine::image(host, &run.config.container.image.to_string());
+    }
     let inputs = plan::inputs(run.config, &facts, plan.choice.rung)?;
     let text = file.render(&inputs)?;
     if let Some(dir) = std::path::Path::new(path).parent() {
