@@ -33,13 +33,13 @@ fn killed_while_installing() {
     let fresh = Root::fresh();
     let end = finished(&fresh);
     let total = boundaries(&fresh, INSTALL);
-    sweep("install, then run again", total, 14, |n| {
+    sweep("install, then run again", total, 10, |n| {
         let root = killed(&fresh, INSTALL, n);
         run_again(&root, 0)?;
         same(&end, &end_of(&root))
     });
     let start = fresh.tree().without(LEFT_BY_ROLLBACK);
-    sweep("install, then roll back", total, 10, |n| {
+    sweep("install, then roll back", total, 8, |n| {
         let root = killed(&fresh, INSTALL, n);
         roll_back(&root)?;
         same(&start, &root.tree().without(LEFT_BY_ROLLBACK))

@@ -44,7 +44,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("std::process::", &["src/host", "src/host.rs", "src/main.rs", "src/receipt.rs"], "exit code; number of the run"),
     (
         "std::fs::",
-        &["src/host", "src/facts.rs", "src/facts/network.rs", "src/apply.rs", "src/run.rs"],
+        &["src/host", "src/facts.rs", "src/facts/network.rs", "src/apply.rs", "src/main.rs", "src/run.rs"],
         "files go through one door; /proc/self and links below /proc have no other",
     ),
     ("dialoguer", &["src/run.rs", "src/wizard.rs"], "questions are asked in one place"),
