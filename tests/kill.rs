@@ -86,17 +86,37 @@ fn killed_while_falling_back() {
     undisturbed.run(RESUME).expect(8);
     let end = end_of(&undisturbed);
     let total = boundaries(&fresh, RESUME);
-    sweep("fallback, then run again", total, 5, |n| {
+    let trial = |n| {
         let root = killed(&fresh, RESUME, n);
         run_again(&root, 8)?;
         same(&end, &end_of(&root))
-    });
+    };
+    // The first ones are where the failed boot is recorded and disarmed.
+    sweep("fallback, the beginning, then run again", 6, 6, trial);
+    sweep("fallback, then run again", total, 4, trial);
     sweep("fallback, then roll back", total, 3, |n| {
         let root = killed(&fresh, RESUME, n);
         roll_back(&root)?;
         // What was loaded and set at boot by files that are gone now holds until the next one.
         root.reboot();
         same(&start, &root.tree().without(LEFT_BY_ROLLBACK))
+    });
+}
+
+/// The kernel came up, and the container does not work on it.
+#[test]
+fn killed_while_ruling_out() {
+    let mut fresh = Root::fresh();
+    fresh.set("FAKE_UNHEALTHY", "amneziawg");
+    fresh.install().expect(0);
+    let undisturbed = fresh.copy();
+    undisturbed.run(RESUME).expect(8);
+    let end = end_of(&undisturbed);
+    let total = boundaries(&fresh, RESUME);
+    sweep("another rung, then run again", total, 10, |n| {
+        let root = killed(&fresh, RESUME, n);
+        run_again(&root, 8)?;
+        same(&end, &end_of(&root))
     });
 }
 
