@@ -13,7 +13,7 @@ use crate::owned::Rung;
 
 /// A slow machine needs a while to unpack, migrate and start.
 const READY: Duration = Duration::from_secs(300);
-const ENGINE: Duration = Duration::from_secs(120);
+const ENGINE: Duration = Duration::from_secs(300);
 /// Restarts after which waiting longer cannot help.
 const LOOP: u64 = 3;
 

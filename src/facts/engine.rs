@@ -10,12 +10,17 @@ use crate::host::{Host, Limits};
 /// Label that says which rendering a container was made from.
 pub const REVISION_LABEL: &str = "io.awg-install.revision";
 
+/// A loaded host answers late; an answer that is cut off would read as "absent".
+fn patient() -> Limits {
+    Limits::seconds(60)
+}
+
 pub fn probe(host: &Host, config: &Config) -> Engine {
     if host.which("docker").is_none() {
         return Engine::default();
     }
     let sh = host.shell();
-    let version = host.ask(cmd!(sh, "docker version --format json"), Limits::seconds(20));
+    let version = host.ask(cmd!(sh, "docker version --format json"), patient());
     let server = parse_server_version(&version.stdout);
     let answers = version.ok() && server.is_some();
     let image = if answers { image(host, &config.container.image.to_string()) } else { None };
@@ -25,7 +30,7 @@ pub fn probe(host: &Host, config: &Config) -> Engine {
 /// The way to call compose: the engine's plugin, or the program of its own.
 pub fn compose(host: &Host) -> String {
     let sh = host.shell();
-    if host.ask(cmd!(sh, "docker compose version --short"), Limits::seconds(20)).ok() {
+    if host.ask(cmd!(sh, "docker compose version --short"), patient()).ok() {
         "docker compose".into()
     } else if host.which("docker-compose").is_some() {
         "docker-compose".into()
@@ -36,16 +41,16 @@ pub fn compose(host: &Host) -> String {
 
 pub fn image(host: &Host, reference: &str) -> Option<Image> {
     let sh = host.shell();
-    let out = host.ask(cmd!(sh, "docker image inspect {reference}"), Limits::seconds(20));
+    let out = host.ask(cmd!(sh, "docker image inspect {reference}"), patient());
     if out.ok() { parse_image(&out.stdout) } else { None }
 }
 
 pub fn container(host: &Host, name: &str) -> Option<Container> {
     let sh = host.shell();
-    let out = host.ask(cmd!(sh, "docker container inspect {name}"), Limits::seconds(20));
+    let out = host.ask(cmd!(sh, "docker container inspect {name}"), patient());
     let mut container = if out.ok() { parse_container(&out.stdout)? } else { return None };
     if container.running {
-        let link = host.ask(cmd!(sh, "docker exec {name} ip -d link show wg0"), Limits::seconds(20));
+        let link = host.ask(cmd!(sh, "docker exec {name} ip -d link show wg0"), patient());
         container.interface = if link.ok() { parse_link_kind(&link.stdout) } else { None };
     }
     Some(container)
