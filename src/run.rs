@@ -12,7 +12,7 @@ use crate::host::{Host, Log};
 use crate::module;
 use crate::owned::{CONFIG, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, TRIAL_ENTRY};
 use crate::plan::{self, Plan};
-use crate::receipt::{Change, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR};
+use crate::receipt::{Change, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
 use crate::report::Report;
 use crate::undo;
 
@@ -136,6 +136,9 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
     let mut receipt = receipt;
     let mut asked = !wish.confirm;
     loop {
+        if let Some(receipt) = &mut receipt {
+            take_back_ruled_out(host, config, receipt)?;
+        }
         let planned = look_and_plan(host, config, receipt.as_ref());
         let (plan, facts, bytes) = match planned {
             Ok(all) => all,
@@ -205,13 +208,26 @@ fn rule_out(
     receipt.ruled_out.push(RuledOut { release: release.clone(), reason });
     receipt.save(host)?;
     report.note(&format!("the kernel mode on {release} is ruled out; fallback: {}", config.fallback));
-    // A module that does not work must not stay where it would be loaded and found; a container that uses
-    // it would keep it loaded.
-    change::undo(host, &Change::Project { directory: config.container.directory.to_string() }, false)?;
-    // While its file is still indexed: modprobe looks it up.
-    change::undo(host, &Change::Loaded { module: module::NAME.into() }, false)?;
-    undo::some(host, receipt, |id| ["load:", "module:", "arm:", "default:"].iter().any(|kind| id.starts_with(kind)))?;
     Ok(true)
+}
+
+/// Takes back what only a kernel that is ruled out needed. What is left to do shows in the receipt, so
+/// that a run that was cut off here is made up for by the next one.
+fn take_back_ruled_out(host: &Host, config: &Config, receipt: &mut Receipt) -> Result<()> {
+    let ruled_out: Vec<String> = receipt.ruled_out.iter().map(|r| r.release.clone()).collect();
+    for release in ruled_out {
+        let ids = ["module", "arm", "default"].map(|kind| format!("{kind}:{release}"));
+        if !receipt.steps.iter().any(|e| e.state != State::Undone && ids.contains(&e.id)) {
+            continue;
+        }
+        // A module that does not work must not stay where it would be loaded and found; a container that
+        // uses it would keep it loaded.
+        change::undo(host, &Change::Project { directory: config.container.directory.to_string() }, false)?;
+        // While its file is still indexed: modprobe looks it up.
+        change::undo(host, &Change::Loaded { module: module::NAME.into() }, false)?;
+        undo::some(host, receipt, |id| id.starts_with("load:") || ids.iter().any(|i| i == id))?;
+    }
+    Ok(())
 }
 
 /// Finds out what became of a reboot that was asked for.
@@ -233,8 +249,7 @@ fn settle_reboot(host: &Host, receipt: &mut Receipt, report: &Report) -> Result<
     report.note(&format!("{expected} did not come up: {reason}"));
     receipt.ruled_out.push(RuledOut { release: expected.clone(), reason });
     receipt.reboot = None;
-    receipt.save(host)?;
-    undo::some(host, receipt, |id| id.starts_with("arm:"))
+    receipt.save(host)
 }
 
 fn rebooting(report: &Report, receipt: &Receipt, end: End) -> u8 {
