@@ -8,7 +8,8 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::network::parse_sockets;
 use crate::facts::{Container, engine};
-use crate::host::{Host, Limits};
+use crate::host::http::ENGINE_SOCKET;
+use crate::host::{Host, Limits, Reply};
 use crate::owned::Rung;
 
 /// A slow machine needs a while to unpack, migrate and start.
@@ -28,16 +29,19 @@ pub fn compose_command<'a>(host: &'a Host, compose: &str, directory: &str) -> Cm
 
 /// "Started" is not "answers": waits for the socket.
 pub fn wait_for_engine(host: &Host) -> Result<()> {
-    let sh = host.shell();
     let began = Instant::now();
     loop {
-        let out = host.ask(cmd!(sh, "docker version --format json"), Limits::seconds(20));
-        if out.ok() && engine::parse_server_version(&out.stdout).is_some() {
-            return Ok(());
-        }
+        let reply = host.engine_get("/version");
+        let why = match &reply {
+            Reply::Answer(_, version) if engine::parse_version(version).is_some() => return Ok(()),
+            Reply::Answer(status, _) => format!("it answered with status {status}"),
+            Reply::Absent => format!("nothing listens on {ENGINE_SOCKET}"),
+            Reply::Silent(why) => why.clone(),
+        };
         if began.elapsed() > ENGINE || host.is_fake() {
-            return Err(out
-                .error(format!("the container engine does not answer after {} s", began.elapsed().as_secs()))
+            let waited = began.elapsed().as_secs();
+            return Err(Error::step(format!("the container engine does not answer after {waited} s"))
+                .cause(why)
                 .remedy("look at /var/log/docker.log"));
         }
         std::thread::sleep(Duration::from_millis(500));

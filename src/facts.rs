@@ -159,6 +159,9 @@ pub struct Candidate {
 pub struct Engine {
     pub installed: bool,
     pub answers: bool,
+    /// It listens and did not answer: in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     pub version: String,
     /// `docker compose`, `docker-compose` or empty.
     pub compose: String,

@@ -5,15 +5,17 @@
 
 pub mod command;
 pub mod files;
+pub mod http;
 pub mod log;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Kind, Result};
 pub use command::{Limits, Output};
+pub use http::Reply;
 pub use log::Log;
 
 /// Directory below a fake root that marks it as one and holds its stand-in programs.
@@ -27,6 +29,8 @@ pub struct Host {
     shell: xshell::Shell,
     boundaries: Cell<u32>,
     kill_at: Option<u32>,
+    /// Made at the first question to the engine.
+    engine: OnceCell<std::result::Result<reqwest::blocking::Client, String>>,
 }
 
 impl Host {
@@ -54,7 +58,7 @@ impl Host {
         let kill_at = root.as_ref().and(env.get("AWG_TEST_KILL_AT")).and_then(|n| n.parse().ok());
         let shell =
             xshell::Shell::new().map_err(|e| Error::new(Kind::Usage, "cannot tell the current directory").cause(e))?;
-        Ok(Host { root, env, log: Log::off(), shell, boundaries: Cell::new(0), kill_at })
+        Ok(Host { root, env, log: Log::off(), shell, boundaries: Cell::new(0), kill_at, engine: OnceCell::new() })
     }
 
     /// For `xshell::cmd!`, which renders commands the way a person would type them.

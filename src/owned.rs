@@ -44,8 +44,8 @@ pub enum Rung {
 pub struct Inputs<'a> {
     pub config: &'a Config,
     pub rung: Rung,
+    /// The container gets IPv6: the host has it and the configuration does not switch it off.
     pub ipv6: bool,
-    /// IPv6 is switched off on the host altogether: not even its sysctls exist for a container.
     pub image: String,
     /// sysctl lines this host needs.
     pub sysctl: Vec<(String, String)>,

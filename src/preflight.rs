@@ -135,10 +135,10 @@ fn engine(facts: &Facts) -> Result<()> {
     }
     let Some(apk) = &facts.apk else {
         return Err(Error::host("there is no container engine with compose here")
-            .cause(if facts.engine.installed {
-                "docker is installed, and its engine or compose does not answer"
-            } else {
-                "docker is not installed"
+            .cause(match &facts.engine.problem {
+                Some(why) => format!("docker is installed and does not answer: {why}"),
+                None if facts.engine.installed => "docker is installed, and its engine or compose is missing".into(),
+                None => "docker is not installed".into(),
             })
             .remedy("install docker and its compose plugin by the distribution's own means, then run this again"));
     };

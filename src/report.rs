@@ -1,7 +1,6 @@
 //! What people and scripts see: plain lines for the first, one JSON object per line for the second.
 //! The same events go to the log.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use console::{Style, style};
@@ -23,7 +22,6 @@ pub struct Report<'a> {
     quiet: bool,
     verbose: bool,
     log: &'a Log,
-    last: Cell<Option<String>>,
 }
 
 impl<'a> Report<'a> {
@@ -34,13 +32,7 @@ impl<'a> Report<'a> {
             Color::Auto => console::colors_enabled() && !env.contains_key("NO_COLOR"),
         };
         console::set_colors_enabled(colors);
-        Report {
-            json: globals.output == Output::Json,
-            quiet: globals.quiet,
-            verbose: globals.verbose > 0,
-            log,
-            last: Cell::new(None),
-        }
+        Report { json: globals.output == Output::Json, quiet: globals.quiet, verbose: globals.verbose > 0, log }
     }
 
     pub fn is_json(&self) -> bool {
@@ -102,7 +94,6 @@ impl<'a> Report<'a> {
         self.event("end", json!({"outcome": outcome, "exit_code": exit_code, "summary": summary}));
         let mark = if matches!(exit_code, 0) { Style::new().green().bold() } else { Style::new().yellow().bold() };
         self.line(format!("{}{}{}", mark.apply_to(summary), if more.is_empty() { "" } else { "\n" }, more));
-        self.last.set(Some(summary.to_string()));
     }
 
     pub fn error(&self, error: &Error) {

@@ -99,6 +99,7 @@ fn ports_that_are_taken() {
 fn hosts_that_cannot_do_it() {
     let root = Root::prepared(&["--debian"], CONFIG_TEXT);
     root.remove("/.fakeroot/bin/docker");
+    root.remove("/.fakeroot/bin/engine-get");
     refused(&root, &[], 4, &["no container engine", "install docker"]);
 
     let root = Root::fresh();

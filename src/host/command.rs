@@ -214,19 +214,4 @@ impl Host {
             .stderr(Stdio::null());
         command.spawn().map(drop).map_err(|e| Error::step(format!("`{shown}` cannot be started")).cause(e))
     }
-
-    /// Status of a plain GET without redirects; `None` when nothing answers within five seconds.
-    pub fn http_status(&self, url: &str) -> Option<u16> {
-        if self.is_fake() {
-            let out = self.ask(self.shell().cmd("http-status").arg(url), Limits::seconds(10));
-            return out.stdout.trim().parse().ok();
-        }
-        let client = reqwest::blocking::Client::builder()
-            .timeout(Duration::from_secs(5))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .ok()?;
-        client.get(url).send().ok().map(|r| r.status().as_u16())
-    }
 }
