@@ -54,42 +54,42 @@ pub fn owned_paths(config: &Config) -> Vec<String> {
 pub fn look(host: &Host, config: &Config, reach: Reach) -> Result<(Facts, Option<Vec<u8>>)> {
     let owned = owned_paths(config);
     let paths: Vec<&str> = owned.iter().map(String::as_str).collect();
-    let bytes = candidate_bytes(host, config, reach)?;
     let mut facts = facts::gather(host, config, &paths, reach);
-    if let Some((source, bytes)) = &bytes {
-        let inspection = module::inspect(bytes, &module::Limits::default()).map_err(|mut e| {
-            e.message = format!("the module from {source} cannot be used: {}", e.message);
-            e
-        })?;
-        if let Some(wanted) = config.module.sha256.as_ref().map(ToString::to_string)
-            && wanted != inspection.sha256
-        {
-            return Err(Error::new(
-                Kind::Artifact,
-                format!("the module from {source} is not the one that was asked for"),
-            )
-            .cause(format!("its SHA-256 is {}, module.sha256 is {wanted}", inspection.sha256))
-            .remedy("check the file, or correct module.sha256"));
-        }
-        facts.candidate = Some(Candidate { source: source.clone(), inspection });
-    }
-    Ok((facts, bytes.map(|(_, bytes)| bytes)))
+    let bytes = candidate(host, config, reach, &mut facts)?;
+    Ok((facts, bytes))
 }
 
-fn candidate_bytes(host: &Host, config: &Config, reach: Reach) -> Result<Option<(String, Vec<u8>)>> {
+/// The module that the configuration names: its bytes, and what they are among the facts.
+fn candidate(host: &Host, config: &Config, reach: Reach, facts: &mut Facts) -> Result<Option<Vec<u8>>> {
+    let Some((source, bytes)) = candidate_bytes(host, config, reach, facts)? else { return Ok(None) };
+    let inspection = module::inspect(&bytes, &module::Limits::default()).map_err(|mut e| {
+        e.message = format!("the module from {source} cannot be used: {}", e.message);
+        e
+    })?;
+    if let Some(wanted) = config.module.sha256.as_ref().map(ToString::to_string)
+        && wanted != inspection.sha256
+    {
+        return Err(Error::new(Kind::Artifact, format!("the module from {source} is not the one that was asked for"))
+            .cause(format!("its SHA-256 is {}, module.sha256 is {wanted}", inspection.sha256))
+            .remedy("check the file, or correct module.sha256"));
+    }
+    facts.candidate = Some(Candidate { source, inspection });
+    Ok(Some(bytes))
+}
+
+fn candidate_bytes(host: &Host, config: &Config, reach: Reach, facts: &Facts) -> Result<Option<(String, Vec<u8>)>> {
     let module = &config.module;
     match (module.source, &module.path, &module.url, &module.sha256) {
         (ModuleSource::File, Some(path), ..) => {
             // A file that was used and tidied away since is not missed: the installed one counts.
-            if !host.exists(path) && !facts::kernel::modules(host).amneziawg.is_empty() {
+            if !host.exists(path) && !facts.modules.amneziawg.is_empty() {
                 return Ok(None);
             }
             let bytes = host.read_named(Kind::Config, "module.path", path, MODULE_LIMIT)?;
             Ok(Some((path.display().to_string(), bytes)))
         }
         (ModuleSource::Url, _, Some(url), Some(sha256)) if reach == Reach::Network => {
-            let here = facts::kernel::modules(host).amneziawg;
-            if here.values().any(|m| *m.sha256 == **sha256 && m.indexed) {
+            if facts.modules.amneziawg.values().any(|m| *m.sha256 == **sha256 && m.indexed) {
                 return Ok(None);
             }
             Ok(Some((url.to_string(), crate::fetch::fetch(url, sha256, MODULE_LIMIT)?)))
@@ -176,18 +176,26 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
 }
 
 /// What this machine tells by itself is enough for a host that needs nothing; the mirror is asked only
-/// where packages are to be chosen.
+/// where packages are to be chosen, and then nothing else is looked at twice.
 fn look_and_plan(host: &Host, config: &Config, receipt: Option<&Receipt>) -> Result<(Plan, Facts, Option<Vec<u8>>)> {
-    if receipt.is_some() {
-        container::wait_for_started_engine(host);
-        let (facts, bytes) = look(host, config, Reach::Local)?;
-        if let Ok(plan) = plan::plan(config, &facts, receipt)
-            && !plan.needs_mirror()
-        {
-            return Ok((plan, facts, bytes));
-        }
+    if receipt.is_none() {
+        let (facts, bytes) = look(host, config, Reach::Network)?;
+        return Ok((plan::plan(config, &facts, receipt)?, facts, bytes));
     }
-    let (facts, bytes) = look(host, config, Reach::Network)?;
+    container::wait_for_started_engine(host);
+    let (mut facts, mut bytes) = look(host, config, Reach::Local)?;
+    let planned = plan::plan(config, &facts, receipt);
+    if let Ok(plan) = planned
+        && !plan.needs_mirror()
+    {
+        return Ok((plan, facts, bytes));
+    }
+    if facts.apk.is_some() {
+        facts.apk = Some(facts::apk::probe(host, &facts.os, Reach::Network));
+    }
+    if bytes.is_none() {
+        bytes = candidate(host, config, Reach::Network, &mut facts)?;
+    }
     Ok((plan::plan(config, &facts, receipt)?, facts, bytes))
 }
 

@@ -37,8 +37,10 @@ def ensure():
     if prefix and not shutil.which("sudo"):
         return f"{', '.join(missing)} missing; install them as root"
     print(f"lab: installs with apt: {' '.join(missing)}", file=sys.stderr)
+    # All are named, so that apt chooses versions that go together: a newer qemu-utils from elsewhere
+    # would be removed by an older qemu-system.
     for command in (["apt-get", "-qq", "update"],
-                    ["apt-get", "-qq", "install", "-y", "--no-install-recommends", *missing]):
+                    ["apt-get", "-qq", "install", "-y", "--no-install-recommends", *_NEEDED]):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         done = subprocess.run([*prefix, *command], env=environment, text=True,
                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -46,7 +48,8 @@ def ensure():
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             return f"`{' '.join(command)}` failed: {last}"
     importlib.invalidate_caches()
-    still = [package for package in missing if not _present(*_NEEDED[package])]
+    # All of them: installing one may have taken another away.
+    still = [package for package, test in _NEEDED.items() if not _present(*test)]
     return f"{', '.join(still)} installed, yet not found" if still else None
 
 
