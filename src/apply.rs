@@ -49,6 +49,7 @@ pub fn apply(run: &Run, plan: &Plan, receipt: &mut Receipt) -> std::result::Resu
     let mut started = false;
     for (index, planned) in plan.steps.iter().enumerate() {
         let step = &planned.step;
+        run.host.go_on().map_err(|e| failed(step, e))?;
         let began = Instant::now();
         run.report.step(index + 1, total, step);
         let outcome = match step {
@@ -122,7 +123,7 @@ fn act(run: &Run, plan: &Plan, step: &Step, started: bool) -> Result<()> {
             run.report.proof(interface, run.config.server.port, seen.web);
             Ok(())
         }
-        Step::Finish => change::remove_resume_service(host),
+        Step::Finish => change::remove_services(host),
     }
 }
 

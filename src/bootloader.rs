@@ -1,26 +1,54 @@
-//! extlinux: a trial entry that is started once, and a default that changes only afterwards.
+//! The boot loader: a kernel is tried once, by an entry of its own, before it becomes the default.
+//!
+//! Each loader has the same few actions. What is written is read back: a loader's own generator does not
+//! always say when it has left something out.
 
-use xshell::cmd;
+mod extlinux;
+mod grub;
 
 use crate::error::{Error, Result};
-use crate::facts::boot::{EXTLINUX_CONF, Extlinux, UPDATE_EXTLINUX_CONF, parse_extlinux, shell_value};
-use crate::host::{Host, Limits};
-use crate::owned::{TRIAL_ENTRY, trial_entry};
-use crate::step::TRIAL;
+use crate::facts::BootEntry;
+use crate::facts::boot::{self, Loader};
+use crate::host::Host;
+
+/// The way back from a trial boot, in the words of the kernel's own parameters: a panic, an oops or a
+/// processor that is stuck for long restarts the machine after 15 seconds.
+pub const TRIAL_PARAMETERS: &str = "panic=15 oops=panic softlockup_panic=1 awg.trial=1";
+
+/// Files of the loader's settings that holding, arming or changing the default may edit.
+pub fn settings(host: &Host) -> &'static [&'static str] {
+    match boot::loader(host) {
+        Some(Loader::Extlinux) => extlinux::SETTINGS,
+        Some(Loader::Grub) => grub::SETTINGS,
+        None => &[],
+    }
+}
+
+/// The file that holds the trial entry.
+pub fn trial_file(host: &Host) -> Option<&'static str> {
+    match boot::loader(host)? {
+        Loader::Extlinux => Some(extlinux::TRIAL_FILE),
+        Loader::Grub => Some(grub::TRIAL_FILE),
+    }
+}
 
 /// Generates the loader's configuration anew from its own settings.
 pub fn regenerate(host: &Host) -> Result<()> {
-    let sh = host.shell();
-    if host.which("update-extlinux").is_none() || !host.exists(UPDATE_EXTLINUX_CONF) {
-        return Ok(());
+    match boot::loader(host) {
+        Some(Loader::Extlinux) => extlinux::regenerate(host),
+        Some(Loader::Grub) => grub::regenerate(host),
+        None => Ok(()),
     }
-    host.run(cmd!(sh, "update-extlinux"), Limits::seconds(120), "generating the loader's configuration").map(drop)
 }
 
 /// The generated entry of a kernel flavour; generates the configuration when it lacks one.
-pub fn entry(host: &Host, flavour: &str) -> Result<crate::facts::BootEntry> {
+pub fn entry(host: &Host, flavour: &str) -> Result<BootEntry> {
     for attempt in 0..2 {
-        if let Some(entry) = configured(host).entries.into_iter().find(|e| e.label == flavour) {
+        let found = match known(host)? {
+            Loader::Extlinux => extlinux::entry(host, flavour),
+            Loader::Grub => grub::entry(host, flavour),
+        };
+        if let Some(entry) = found {
             return Ok(entry);
         }
         if attempt == 0 {
@@ -28,81 +56,71 @@ pub fn entry(host: &Host, flavour: &str) -> Result<crate::facts::BootEntry> {
             regenerate(host)?;
         }
     }
-    Err(Error::step(format!("{EXTLINUX_CONF} has no entry for the {flavour} kernel"))
-        .cause("update-extlinux ran and did not write one")
-        .remedy(format!("check overwrite=1 in {UPDATE_EXTLINUX_CONF}, run update-extlinux, then run this again")))
+    let name = known(host)?.as_str();
+    Err(Error::step(format!("{name} has no boot entry for the {flavour} kernel"))
+        .cause("its configuration was generated anew and still lacks one")
+        .remedy("generate it by hand (update-extlinux, update-grub), see what it says, then run this again"))
+}
+
+/// The flavour that starts by default.
+pub fn default(host: &Host) -> String {
+    match boot::loader(host) {
+        Some(Loader::Extlinux) => extlinux::default(host),
+        Some(Loader::Grub) => grub::default(host),
+        None => String::new(),
+    }
 }
 
 /// Keeps what boots now the default while another kernel is installed and tried. The settings may name
 /// that kernel already: as the host was set up, or by a run that was cut off before it generated anew.
 pub fn hold_default(host: &Host) -> Result<()> {
-    match other_default(host) {
-        Some(boots) => write_default(host, &boots),
-        None => Ok(()),
+    match known(host)? {
+        Loader::Extlinux => extlinux::hold_default(host),
+        Loader::Grub => grub::hold_default(host),
     }
-}
-
-/// The label that boots now, where the settings name another one as the default.
-pub fn other_default(host: &Host) -> Option<String> {
-    let boots = configured(host).default;
-    let named = shell_value(&host.read_text(UPDATE_EXTLINUX_CONF)?, "default");
-    (!boots.is_empty() && named.as_ref() != Some(&boots)).then_some(boots)
 }
 
 /// Makes the trial entry and tells the loader to start it once.
 pub fn arm(host: &Host, flavour: &str) -> Result<()> {
-    let sh = host.shell();
     hold_default(host)?;
-    let old = configured(host).default;
+    let old = default(host);
     if old.is_empty() || old == flavour {
         return Err(Error::step(format!("the loader's default is {old:?} already: there would be no way back"))
             .remedy("boot the kernel that runs now by default, then run this again"));
     }
-    let like = entry(host, flavour)?;
-    let text = trial_entry(&like.linux, like.initrd.as_deref(), &like.append, &old)?;
-    if let Some(dir) = std::path::Path::new(TRIAL_ENTRY).parent() {
-        host.make_dirs(dir, 0o755)?;
+    match known(host)? {
+        Loader::Extlinux => extlinux::arm(host, flavour, &old),
+        Loader::Grub => grub::arm(host, flavour, &old),
     }
-    host.write(TRIAL_ENTRY, text.as_bytes(), 0o644)?;
-    regenerate(host)?;
-    let conf = configured(host);
-    let written = conf.entries.iter().find(|e| e.label == TRIAL);
-    if !written.is_some_and(|e| e.linux == like.linux && e.initrd == like.initrd) || conf.default != old {
-        return Err(Error::step(format!("{EXTLINUX_CONF} does not hold the trial entry as written"))
-            .remedy(format!("check overwrite=1 in {UPDATE_EXTLINUX_CONF}")));
+}
+
+/// Takes back that something is started once. Harmless when nothing is.
+pub fn disarm(host: &Host) -> Result<()> {
+    match boot::loader(host) {
+        Some(Loader::Extlinux) => extlinux::disarm(host),
+        Some(Loader::Grub) => grub::disarm(host),
+        None => Ok(()),
     }
-    host.sync();
-    host.run(cmd!(sh, "extlinux --once {TRIAL} /boot"), Limits::seconds(60), "arming the new kernel for one boot")?;
-    host.sync();
-    Ok(())
 }
 
 /// Takes the trial entry away and makes `flavour` the default; reads back what was written.
 pub fn make_default(host: &Host, flavour: &str) -> Result<()> {
-    write_default(host, flavour)?;
-    host.remove_file(TRIAL_ENTRY)?;
-    regenerate(host)?;
-    host.sync();
-    let conf = configured(host);
-    if conf.default != flavour || conf.entries.iter().any(|e| e.label == TRIAL) {
-        return Err(Error::step(format!("{EXTLINUX_CONF} still starts {:?} by default", conf.default))
-            .cause(format!("default={flavour} was written to {UPDATE_EXTLINUX_CONF}"))
-            .remedy("check overwrite=1 there, run update-extlinux, then run this again"));
+    match known(host)? {
+        Loader::Extlinux => extlinux::make_default(host, flavour),
+        Loader::Grub => grub::make_default(host, flavour),
     }
-    Ok(())
 }
 
-fn write_default(host: &Host, label: &str) -> Result<()> {
-    let text = host.read_text(UPDATE_EXTLINUX_CONF).unwrap_or_default();
-    let mode = host.owner(UPDATE_EXTLINUX_CONF).map_or(0o644, |o| o.mode);
-    host.write(UPDATE_EXTLINUX_CONF, set_shell_value(&text, "default", label).as_bytes(), mode)
+/// Everything a loader is told to start must be on the disk before it is told.
+fn known(host: &Host) -> Result<Loader> {
+    boot::loader(host).ok_or_else(|| {
+        Error::step("the boot loader's configuration is gone")
+            .cause("it was there when the plan was made")
+            .remedy("restore it (update-extlinux or update-grub), then run this again")
+    })
 }
 
-fn configured(host: &Host) -> Extlinux {
-    parse_extlinux(&host.read_text(EXTLINUX_CONF).unwrap_or_default())
-}
-
-/// Changes one plain assignment and leaves every other byte alone.
+/// Changes one plain assignment of a file that is sourced as shell, and leaves every other byte alone.
 fn set_shell_value(text: &str, name: &str, value: &str) -> String {
     let mut found = false;
     let mut out: String = text

@@ -4,12 +4,11 @@ use xshell::cmd;
 
 use crate::bootloader;
 use crate::error::{Error, Result};
-use crate::facts::boot::UPDATE_EXTLINUX_CONF;
 use crate::facts::{apk, engine, kernel::EXTRA};
 use crate::host::{Host, Limits};
-use crate::owned::{CONFIG, SELF, SERVICE, TRIAL_ENTRY};
+use crate::owned::{CONFIG, GUARD, SELF, SERVICE};
 use crate::receipt::{COPIES, Change, Receipt, Was};
-use crate::step::{RESUME, Step};
+use crate::step::{GUARD_SERVICE, RESUME, Step};
 
 /// What `step` would change, and what is there now. Copies of files it would replace are made here,
 /// before anything is recorded or done.
@@ -38,8 +37,8 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
         }
         Step::Kernel { add, .. } => {
             changes.push(Change::Loader);
-            if bootloader::other_default(host).is_some() {
-                file(&mut changes, UPDATE_EXTLINUX_CONF)?;
+            for path in bootloader::settings(host) {
+                file(&mut changes, path)?;
             }
             changes.extend(world(host, add));
         }
@@ -59,14 +58,15 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
         Step::Arm { .. } => {
             changes.push(Change::Loader);
             changes.push(Change::Armed);
-            if bootloader::other_default(host).is_some() {
-                file(&mut changes, UPDATE_EXTLINUX_CONF)?;
+            for path in bootloader::settings(host).iter().copied().chain(bootloader::trial_file(host)) {
+                file(&mut changes, path)?;
             }
-            file(&mut changes, TRIAL_ENTRY)?;
         }
         Step::Default { .. } => {
             changes.push(Change::Loader);
-            file(&mut changes, UPDATE_EXTLINUX_CONF)?;
+            for path in bootloader::settings(host) {
+                file(&mut changes, path)?;
+            }
         }
         Step::Load { modules } => {
             let loaded = crate::facts::kernel::modules(host).loaded;
@@ -153,13 +153,8 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
             }
             Ok(())
         }
-        Change::Loader => crate::bootloader::regenerate(host),
-        Change::Armed => {
-            if host.which("extlinux").is_some() {
-                host.ask(cmd!(sh, "extlinux --clear-once /boot"), Limits::seconds(60));
-            }
-            Ok(())
-        }
+        Change::Loader => bootloader::regenerate(host),
+        Change::Armed => bootloader::disarm(host),
         Change::Data { path } => {
             if purge_data {
                 host.remove_tree(path)
@@ -170,14 +165,18 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
     }
 }
 
-/// Takes the resume service away; it may be the one that runs this.
-pub fn remove_resume_service(host: &Host) -> Result<()> {
+/// Takes away the services that a reboot needed; one of them may be what runs this.
+pub fn remove_services(host: &Host) -> Result<()> {
     let sh = host.shell();
-    if host.exists(format!("/etc/runlevels/default/{RESUME}")) {
-        host.run(cmd!(sh, "rc-update del {RESUME} default"), Limits::seconds(60), "removing the resume service")?;
+    for (service, runlevel, file) in [(RESUME, "default", SERVICE), (GUARD_SERVICE, "sysinit", GUARD)] {
+        if host.exists(format!("/etc/runlevels/{runlevel}/{service}")) {
+            let cmd = cmd!(sh, "rc-update del {service} {runlevel}");
+            host.run(cmd, Limits::seconds(60), "removing a service")?;
+        }
+        host.remove_file(format!("/run/openrc/started/{service}"))?;
+        host.remove_file(file)?;
     }
-    host.remove_file(format!("/run/openrc/started/{RESUME}"))?;
-    host.remove_file(SERVICE)
+    Ok(())
 }
 
 pub fn sysctl_path(name: &str) -> String {

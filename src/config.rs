@@ -74,6 +74,9 @@ pub struct Kernel {
     pub keep_old: bool,
     /// How the new kernel is started. With never, only the running kernel is considered.
     pub reboot: Reboot,
+    /// Seconds that the first boot of a new kernel has before a watchdog restarts the host into the old one.
+    #[schemars(range(min = 60, max = 3600))]
+    pub trial_timeout: u32,
     /// Pin the kernel package, so that `apk upgrade` cannot part it from its module. A held kernel gets no
     /// security fixes; `status` says what is newer.
     pub hold: bool,
@@ -316,6 +319,7 @@ impl Default for Kernel {
             package_sha256: None,
             keep_old: true,
             reboot: Reboot::Auto,
+            trial_timeout: 300,
             hold: true,
         }
     }

@@ -31,6 +31,7 @@ pub fn compose_command<'a>(host: &'a Host, compose: &str, directory: &str) -> Cm
 pub fn wait_for_engine(host: &Host) -> Result<()> {
     let began = Instant::now();
     loop {
+        host.go_on()?;
         let reply = host.engine_get("/version");
         let why = match &reply {
             Reply::Answer(_, version) if engine::parse_version(version).is_some() => return Ok(()),
@@ -123,6 +124,7 @@ pub fn first_start(host: &Host, config: &Config) -> Result<()> {
     let database = format!("{}/data/wg-easy.db", config.container.directory);
     let began = Instant::now();
     loop {
+        host.go_on()?;
         let container = engine::container(host, &name);
         let web = container.as_ref().and_then(|c| web(host, config, c));
         if web.is_some_and(|status| status < 400) && host.exists(&database) {
@@ -141,6 +143,7 @@ pub fn prove(host: &Host, config: &Config, interface: &str) -> Result<Seen> {
     let name = config.container.name.to_string();
     let began = Instant::now();
     loop {
+        host.go_on()?;
         let container = engine::container(host, &name);
         let seen = container.as_ref().map(|c| look(host, config, c)).unwrap_or_default();
         if seen.healthy && seen.udp && seen.interface.as_deref() == Some(interface) && seen.web.is_some_and(|s| s < 400)

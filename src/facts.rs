@@ -6,6 +6,7 @@
 pub mod apk;
 pub mod boot;
 pub mod engine;
+pub mod grub;
 pub mod kernel;
 pub mod network;
 pub mod os;
@@ -104,6 +105,9 @@ pub struct Boot {
     /// The label that boots unless something else is asked for.
     pub default: String,
     pub entries: Vec<BootEntry>,
+    /// A trial entry of ours is there, or the loader is told to start one once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trial_pending: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -7,10 +7,12 @@ pub mod command;
 pub mod files;
 pub mod http;
 pub mod log;
+pub mod signals;
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Kind, Result};
@@ -29,6 +31,8 @@ pub struct Host {
     shell: xshell::Shell,
     boundaries: Cell<u32>,
     kill_at: Option<u32>,
+    /// Present in runs that change something.
+    pub stop: Option<Arc<signals::Stop>>,
     /// Made at the first question to the engine.
     engine: OnceCell<std::result::Result<reqwest::blocking::Client, String>>,
 }
@@ -58,7 +62,16 @@ impl Host {
         let kill_at = root.as_ref().and(env.get("AWG_TEST_KILL_AT")).and_then(|n| n.parse().ok());
         let shell =
             xshell::Shell::new().map_err(|e| Error::new(Kind::Usage, "cannot tell the current directory").cause(e))?;
-        Ok(Host { root, env, log: Log::off(), shell, boundaries: Cell::new(0), kill_at, engine: OnceCell::new() })
+        Ok(Host {
+            root,
+            env,
+            log: Log::off(),
+            shell,
+            boundaries: Cell::new(0),
+            kill_at,
+            stop: None,
+            engine: OnceCell::new(),
+        })
     }
 
     /// For `xshell::cmd!`, which renders commands the way a person would type them.

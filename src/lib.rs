@@ -16,6 +16,7 @@ pub mod module;
 pub mod owned;
 pub mod plan;
 pub mod preflight;
+pub mod reboot;
 pub mod receipt;
 pub mod report;
 pub mod run;

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         && host.require_root().is_ok()
     {
         run::open_log(&mut host, cli.globals.log_file.as_deref());
+        host.stop = host::signals::Stop::listen().ok();
     }
     let report = Report::new(&cli.globals, &host.log, host.env_all());
     let code = dispatch(&cli, &host, &report).unwrap_or_else(|error| {
@@ -75,9 +76,9 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             let (facts, _) = run::look(host, &config, Reach::Local)?;
             let plan = plan::plan(&config, &facts, receipt.as_ref())?;
             if report.is_json() {
-                println!("{}", serde_json::to_string_pretty(&plan).expect("plain data"));
+                report::say(&serde_json::to_string_pretty(&plan).expect("plain data"));
             } else {
-                println!("{}", report::plan_text(&plan, &facts));
+                report::say(&report::plan_text(&plan, &facts));
             }
             Ok(if args.detailed_exitcode && !plan.steps.is_empty() { 10 } else { 0 })
         }
@@ -133,9 +134,9 @@ fn inspect(host: &Host, report: &Report, file: &std::path::Path) -> Result<u8> {
     let refusal = target.as_ref().zip(findings.as_ref()).and_then(|(t, f)| module::refusal(&inspection, t, f));
     let shown = module::Report::new(inspection, target.as_ref().zip(findings));
     if report.is_json() {
-        println!("{}", serde_json::to_string_pretty(&shown).expect("plain data"));
+        report::say(&serde_json::to_string_pretty(&shown).expect("plain data"));
     } else {
-        println!("{}", module::text(&shown).trim_end());
+        report::say(&module::text(&shown).trim_end());
     }
     Ok(refusal.map_or(0, |e| e.exit_code()))
 }

@@ -12,6 +12,7 @@ use crate::step::TRIAL;
 pub const SELF: &str = "/usr/local/sbin/awg-install";
 pub const CONFIG: &str = "/etc/awg-install/config.yaml";
 pub const SERVICE: &str = "/etc/init.d/awg-install";
+pub const GUARD: &str = "/etc/init.d/awg-guard";
 pub const MODULES_LOAD: &str = "/etc/modules-load.d/awg-install.conf";
 pub const SYSCTL: &str = "/etc/sysctl.d/60-awg-install.conf";
 pub const TRIAL_ENTRY: &str = "/etc/update-extlinux.d/awg-install";
@@ -23,6 +24,8 @@ pub enum Owned {
     /// The effective configuration; with the password only until the server has started once.
     Config,
     ResumeService,
+    /// The watchdog of a trial boot.
+    Guard,
     ModulesLoad,
     Sysctl,
     Compose,
@@ -57,7 +60,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("compose.yaml", include_str!("../templates/compose.yaml")),
     ("wg-easy.env", include_str!("../templates/wg-easy.env")),
     ("resume.initd", include_str!("../templates/resume.initd")),
-    ("trial-entry.conf", include_str!("../templates/trial-entry.conf")),
+    ("guard.initd", include_str!("../templates/guard.initd")),
+    ("trial-entry.extlinux", include_str!("../templates/trial-entry.extlinux")),
+    ("trial-entry.grub", include_str!("../templates/trial-entry.grub")),
 ];
 
 impl Owned {
@@ -66,6 +71,7 @@ impl Owned {
         match self {
             Owned::Config => CONFIG.into(),
             Owned::ResumeService => SERVICE.into(),
+            Owned::Guard => GUARD.into(),
             Owned::ModulesLoad => MODULES_LOAD.into(),
             Owned::Sysctl => SYSCTL.into(),
             Owned::Compose => format!("{directory}/compose.yaml"),
@@ -76,7 +82,7 @@ impl Owned {
     pub fn mode(self) -> u32 {
         match self {
             Owned::Config | Owned::FirstEnvironment | Owned::Environment => 0o600,
-            Owned::ResumeService => 0o755,
+            Owned::ResumeService | Owned::Guard => 0o755,
             Owned::ModulesLoad | Owned::Sysctl | Owned::Compose => 0o644,
         }
     }
@@ -85,6 +91,7 @@ impl Owned {
         match self {
             Owned::Config => "the effective configuration",
             Owned::ResumeService => "service that goes on after the reboot",
+            Owned::Guard => "watchdog of the trial boot",
             Owned::ModulesLoad => "modules to load at boot",
             Owned::Sysctl => "forwarding",
             Owned::Compose => "the container",
@@ -97,7 +104,8 @@ impl Owned {
     pub fn render(self, inputs: &Inputs) -> Result<String> {
         match self {
             Owned::Config => Ok(config_text(inputs)),
-            Owned::ResumeService => fill("resume.initd", minijinja::context! { program => SELF }),
+            Owned::ResumeService => resume_service(),
+            Owned::Guard => guard(inputs.config.kernel.trial_timeout),
             Owned::ModulesLoad => Ok(modules_load(inputs.rung)),
             Owned::Sysctl => Ok(sysctl(inputs)),
             Owned::Compose => compose(inputs, &revision(inputs)?),
@@ -142,9 +150,39 @@ pub fn revision(inputs: &Inputs) -> Result<String> {
     Ok(sha256(text.as_bytes())[..16].to_string())
 }
 
-/// The loader's entry for one boot of the new kernel. `like` is the generated entry of the same kernel.
-pub fn trial_entry(linux: &str, initrd: Option<&str>, append: &str, old_label: &str) -> Result<String> {
-    fill("trial-entry.conf", minijinja::context! { label => TRIAL, linux, initrd, append, old_label })
+/// The service that goes on after a restart.
+pub fn resume_service() -> Result<String> {
+    fill("resume.initd", minijinja::context! { program => SELF })
+}
+
+/// The service that watches over a trial boot for this long.
+pub fn guard(seconds: u32) -> Result<String> {
+    fill("guard.initd", minijinja::context! { seconds })
+}
+
+/// extlinux's entry for one boot of the new kernel, after the generated entry of the same kernel.
+pub fn extlinux_trial(
+    linux: &str,
+    initrd: Option<&str>,
+    append: &str,
+    parameters: &str,
+    old_label: &str,
+) -> Result<String> {
+    let context = minijinja::context! { label => TRIAL, linux, initrd, append, parameters, old_label };
+    fill("trial-entry.extlinux", context)
+}
+
+/// GRUB's entry for one boot of `linux`, after the generated entry `like` of the same kernel; `back` is the
+/// old kernel's, for the case that a file is not there.
+pub fn grub_trial(like: &[String], parameters: &str, back: &[String]) -> Result<String> {
+    let word = |line: &str| line.split_whitespace().next().unwrap_or_default().to_string();
+    let is = |line: &String, kind: &str| word(line).starts_with(kind);
+    let one = |kind: &str| like.iter().find(|l| is(l, kind)).cloned().unwrap_or_default();
+    let (linux, initrd) = (one("linux"), one("initrd"));
+    let files: Vec<&str> = linux.split_whitespace().skip(1).take(1).chain(initrd.split_whitespace().skip(1)).collect();
+    let setup: Vec<&String> = like.iter().filter(|l| !is(l, "linux") && !is(l, "initrd") && !is(l, "echo")).collect();
+    let back: Vec<&String> = back.iter().filter(|l| !is(l, "echo")).collect();
+    fill("trial-entry.grub", minijinja::context! { label => TRIAL, setup, files, linux, initrd, parameters, back })
 }
 
 /// Fills a template; a placeholder that nothing fills is an error.

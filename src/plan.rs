@@ -7,10 +7,10 @@ use crate::config::{Config, Ipv6, Release};
 use crate::error::{Error, Kind, Result};
 use crate::facts::{Facts, apk, kernel::EXTRA};
 use crate::host::files::sha256;
-use crate::owned::{Inputs, Owned, Rung, SELF, SERVICE, TRIAL_ENTRY, revision};
+use crate::owned::{GUARD, Inputs, Owned, Rung, SELF, SERVICE, revision};
 use crate::preflight;
 use crate::receipt::Receipt;
-use crate::step::{RESUME, Step};
+use crate::step::{GUARD_SERVICE, RESUME, Step, TRIAL};
 
 pub const SCHEMA: u32 = 1;
 
@@ -66,7 +66,7 @@ pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Result
         steps.default(release, switch)?;
     }
     steps.runtime();
-    if !matches!(facts.os.init.as_str(), "openrc") || switch || facts.files.contains_key(SERVICE) {
+    if !matches!(facts.os.init.as_str(), "openrc") || switch || serviced(facts) {
         steps.finish(switch);
     }
     let notes = preflight::notes(config, facts, &choice);
@@ -218,6 +218,10 @@ impl Steps<'_> {
         if self.facts.services.get(RESUME).is_none_or(|s| s.runlevels.is_empty()) {
             self.add(enable(RESUME, "default"), "started once the network and sshd are");
         }
+        self.write(Owned::Guard, "a kernel that comes up and then hangs is restarted by a watchdog");
+        if self.facts.services.get(GUARD_SERVICE).is_none_or(|s| s.runlevels.is_empty()) {
+            self.add(enable(GUARD_SERVICE, "sysinit"), "started before anything else can hang");
+        }
         self.add(
             Step::Arm { flavour, release: release.into() },
             "one boot only: whatever goes wrong, the next restart is back on the old kernel",
@@ -233,7 +237,7 @@ impl Steps<'_> {
         }
         let Ok(parsed) = release.parse::<Release>() else { return Ok(()) };
         let flavour = parsed.flavour().to_string();
-        let trial = facts.files.contains_key(TRIAL_ENTRY);
+        let trial = facts.boot.entries.iter().any(|e| e.label == TRIAL) || facts.boot.trial_pending;
         if switch || trial || facts.boot.default != flavour || facts.boot.configured_default != flavour {
             self.add(
                 Step::Default { flavour, release: release.into() },
@@ -294,10 +298,15 @@ impl Steps<'_> {
     }
 
     fn finish(&mut self, switch: bool) {
-        if self.facts.os.init == "openrc" && (switch || self.facts.files.contains_key(SERVICE)) {
+        if self.facts.os.init == "openrc" && (switch || serviced(self.facts)) {
             self.add(Step::Finish, "nothing is left to resume");
         }
     }
+}
+
+/// A service of ours that is there for a reboot only.
+fn serviced(facts: &Facts) -> bool {
+    [SERVICE, GUARD].iter().any(|path| facts.files.contains_key(*path))
 }
 
 fn enable(service: &str, runlevel: &str) -> Step {

@@ -1,6 +1,7 @@
 //! What people and scripts see: plain lines for the first, one JSON object per line for the second.
 //! The same events go to the log.
 
+use std::io::Write;
 use std::time::Duration;
 
 use console::{Style, style};
@@ -45,14 +46,14 @@ impl<'a> Report<'a> {
             event.append(fields);
         }
         if self.json {
-            println!("{event}");
+            say(&event);
         }
         self.log.event(event);
     }
 
     fn line(&self, text: impl std::fmt::Display) {
         if !self.json && !self.quiet {
-            println!("{text}");
+            say(&text);
         }
     }
 
@@ -102,9 +103,15 @@ impl<'a> Report<'a> {
             json!({"message": error.message, "cause": error.cause, "remedy": error.remedy, "exit_code": error.exit_code()}),
         );
         if !self.json {
-            eprintln!("{} {error}", style("error:").red().bold().for_stderr());
+            let text = format!("{} {error}\n", style("error:").red().bold().for_stderr());
+            let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }
+}
+
+/// A line on standard output. A reader that has gone away, such as a lost SSH session, is no reason to stop.
+pub fn say(text: &impl std::fmt::Display) {
+    let _ = std::io::stdout().write_all(format!("{text}\n").as_bytes());
 }
 
 /// The plan as text.

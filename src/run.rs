@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::facts::{self, Candidate, Facts, Reach};
 use crate::host::{Host, Log};
 use crate::module;
-use crate::owned::{CONFIG, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, TRIAL_ENTRY};
+use crate::owned::{CONFIG, GUARD, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL};
 use crate::plan::{self, Plan};
 use crate::receipt::{Change, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
 use crate::report::Report;
@@ -47,7 +47,7 @@ pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
 /// Paths whose content the plan compares.
 pub fn owned_paths(config: &Config) -> Vec<String> {
     let rendered = [Owned::Compose, Owned::Environment].map(|o| o.path(config));
-    [CONFIG, SELF, SERVICE, MODULES_LOAD, SYSCTL, TRIAL_ENTRY].into_iter().map(String::from).chain(rendered).collect()
+    [CONFIG, SELF, SERVICE, GUARD, MODULES_LOAD, SYSCTL].into_iter().map(String::from).chain(rendered).collect()
 }
 
 /// Facts, and the module's bytes where the configuration names a module.
@@ -164,6 +164,13 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
         match apply::apply(&run, &plan, &mut current) {
             Ok(End::Done) => return finish(host, config, report, &plan, Some(current), false),
             Ok(end) => return Ok(rebooting(report, &current, end)),
+            // Asked to stop: nothing has failed, and the next run or the resume service goes on.
+            Err(failed) if host.stop_requested().is_some() => {
+                current.exit_code = None;
+                current.summary = failed.error.message.clone();
+                current.save(host)?;
+                return Err(failed.error);
+            }
             Err(failed) => {
                 let again = rule_out(host, config, report, &plan, &mut current, &failed)?;
                 receipt = Some(current);
@@ -244,11 +251,12 @@ fn settle_reboot(host: &Host, receipt: &mut Receipt, report: &Report) -> Result<
     let running = host.release();
     let expected = &reboot.expected_release;
     let reason = if running == *expected {
+        crate::reboot::stop_watchdog(host);
         report.note(&format!("the host runs {running}, as expected"));
         receipt.reboot = None;
         return receipt.save(host);
     } else if reboot.boot_id != host.boot_id() {
-        format!("it was started once and the host came back on {running}")
+        crate::reboot::why_it_failed(host, &running)
     } else if reboot.attempt >= MAX_REBOOTS {
         format!("{} reboots were asked for and none happened", reboot.attempt)
     } else {

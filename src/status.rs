@@ -10,7 +10,7 @@ use crate::facts::{Facts, Reach, engine};
 use crate::host::Host;
 use crate::plan;
 use crate::receipt::{Outcome, Receipt};
-use crate::report::Report;
+use crate::report::{Report, say};
 
 /// How often `--wait` looks.
 const POLL: Duration = Duration::from_millis(500);
@@ -52,15 +52,14 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
     let code = receipt.exit_code.unwrap_or(6);
     let code = if detailed && !drift.is_empty() && matches!(code, 0 | 8) { 10 } else { code };
     if report.is_json() {
-        println!(
-            "{}",
-            json!({"v": 1, "type": "status", "outcome": receipt.outcome, "exit_code": code, "summary": receipt.summary,
+        say(
+            &json!({"v": 1, "type": "status", "outcome": receipt.outcome, "exit_code": code, "summary": receipt.summary,
                 "mode": receipt.mode, "kernel": facts.kernel.running, "module_loaded": facts.modules.loaded.contains("amneziawg"),
-                "container": facts.container, "ruled_out": receipt.ruled_out, "drift": drift})
+                "container": facts.container, "ruled_out": receipt.ruled_out, "drift": drift}),
         );
         return Ok(code);
     }
-    println!("{}", text(&receipt, &facts, &drift));
+    say(&text(&receipt, &facts, &drift));
     Ok(code)
 }
 

@@ -44,14 +44,16 @@ pub enum Step {
     FirstStart,
     /// Prove that the container is what was asked for.
     Ready { interface: String },
-    /// Take the resume service away.
+    /// Take the resume service and the trial boot's watchdog away.
     Finish,
 }
 
 /// The label of the trial entry.
-pub const TRIAL: &str = "awg-trial";
+pub const TRIAL: &str = crate::facts::boot::TRIAL_LABEL;
 /// The resume service.
 pub const RESUME: &str = "awg-install";
+/// The watchdog of a trial boot.
+pub const GUARD_SERVICE: &str = "awg-guard";
 
 impl Step {
     pub fn id(&self) -> String {
@@ -105,7 +107,7 @@ impl fmt::Display for Step {
             Step::Ready { interface } => {
                 write!(f, "prove it: healthy, wg0 of kind {interface}, UDP port bound, web page answers")
             }
-            Step::Finish => write!(f, "remove the resume service"),
+            Step::Finish => write!(f, "remove the resume service and the watchdog"),
         }
     }
 }

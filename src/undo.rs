@@ -30,7 +30,7 @@ pub fn rollback(host: &Host, report: &Report, purge_data: bool) -> Result<u8> {
     };
     receipt.outcome = Outcome::RollingBack;
     receipt.save(host)?;
-    change::remove_resume_service(host)?;
+    change::remove_services(host)?;
     let running = format!("kernel:{}", host.release());
     let mut waits = false;
     for index in (0..receipt.steps.len()).rev() {

@@ -21,6 +21,7 @@ kernel:
   package_sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   keep_old: false
   reboot: kexec
+  trial_timeout: 600
   hold: false
 module:
   source: url
@@ -159,7 +160,7 @@ fn every_leaf_explains_itself() {
             assert!(choices.iter().any(|c| *default == c.word));
         }
     }
-    assert_eq!(leaves().len(), 39);
+    assert_eq!(leaves().len(), 40);
     let secrets: Vec<&str> = leaves().iter().filter(|l| l.secret).map(|l| l.path.as_str()).collect();
     assert_eq!(secrets, ["server.password"]);
     assert_eq!(super::leaf::leaf("server.password").unwrap().flag(), None);
@@ -173,7 +174,7 @@ fn a_full_file_sets_every_key_but_those_that_exclude_each_other() {
     assert_eq!(loaded.config.kernel.release.exact().unwrap().pin(), "linux-lts=6.12.50-r0");
     assert_eq!(loaded.config.server.password.as_ref().unwrap().expose(), r#"it's a "quoted" $(secret) # word"#);
     assert_eq!(*loaded.origin("kernel.reboot"), Origin::File { path: "config.yaml".into(), line: Some(11) });
-    assert_eq!(*loaded.origin("module.catalog.url"), Origin::File { path: "config.yaml".into(), line: Some(17) });
+    assert_eq!(*loaded.origin("module.catalog.url"), Origin::File { path: "config.yaml".into(), line: Some(18) });
     loaded.config.require_server().unwrap();
 }
 
@@ -259,7 +260,7 @@ fn effective_values_load_again_without_the_password() {
     let text = render_effective(&first);
     assert!(text.contains("keep: 7  # environment AWG_BACKUP_KEEP"), "{text}");
     assert!(text.contains(r#"dns: ["9.9.9.9"]  # flag --server-dns"#), "{text}");
-    assert!(text.contains("# password: [redacted]  # config.yaml:25"), "{text}");
+    assert!(text.contains("# password: [redacted]  # config.yaml:26"), "{text}");
     assert!(!text.contains("quoted"));
     let mut expected = first.config.clone();
     expected.server.password = None;

@@ -1,5 +1,6 @@
 //! The boot loader: which one it is, what it would start, and why it may not be touched.
 
+use super::grub::{self, CUSTOM_CFG, DEFAULT_GRUB, GRUB_CFG, GRUBENV};
 use super::{Boot, BootEntry, Os};
 use crate::host::Host;
 
@@ -7,6 +8,38 @@ pub const EXTLINUX_CONF: &str = "/boot/extlinux.conf";
 pub const UPDATE_EXTLINUX_CONF: &str = "/etc/update-extlinux.conf";
 /// Appended by update-extlinux to what it generates.
 pub const UPDATE_EXTLINUX_DIR: &str = "/etc/update-extlinux.d";
+
+/// The label of an entry that is made for one boot.
+pub const TRIAL_LABEL: &str = "awg-trial";
+
+/// A loader whose default this program can change, and start something else once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    Extlinux,
+    Grub,
+}
+
+impl Loader {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Loader::Extlinux => "extlinux",
+            Loader::Grub => "GRUB",
+        }
+    }
+}
+
+/// Which of the supported loaders starts this host. Where files of both lie about, UEFI means GRUB; on
+/// BIOS the first sector of the disk tells (GRUB's carries its name).
+pub fn loader(host: &Host) -> Option<Loader> {
+    let extlinux = host.exists(EXTLINUX_CONF) && host.exists(UPDATE_EXTLINUX_CONF);
+    let grub = host.exists(GRUB_CFG) && host.exists(DEFAULT_GRUB);
+    match (extlinux, grub) {
+        (true, true) if host.exists("/sys/firmware/efi") || boot_sector_of_grub(host) => Some(Loader::Grub),
+        (true, _) => Some(Loader::Extlinux),
+        (false, true) => Some(Loader::Grub),
+        (false, false) => None,
+    }
+}
 
 pub fn probe(host: &Host, os: &Os) -> Boot {
     let refuse = |loader: &str, why: String| Boot { loader: loader.into(), unsupported: Some(why), ..Boot::default() };
@@ -20,34 +53,122 @@ pub fn probe(host: &Host, os: &Os) -> Boot {
                 .into(),
         );
     }
-    if host.exists(EXTLINUX_CONF) && host.exists(UPDATE_EXTLINUX_CONF) {
-        return extlinux(host);
+    match loader(host) {
+        Some(Loader::Extlinux) => return extlinux(host),
+        Some(Loader::Grub) if os.id == "alpine" => return grub(host),
+        _ => {}
     }
-    // The remedy is the same for all of these: boot the lts kernel by the loader's own means first.
     for (mark, name) in [
-        ("/boot/grub/grub.cfg", "GRUB"),
+        ("/boot/grub/grub.cfg", "GRUB without /etc/default/grub"),
         ("/boot/limine/limine.conf", "limine"),
         ("/boot/limine.conf", "limine"),
         ("/boot/extlinux/extlinux.conf", "U-Boot with extlinux.conf"),
         ("/boot/startup.nsh", "UEFI startup.nsh"),
         ("/boot/efi/startup.nsh", "UEFI startup.nsh"),
         ("/boot/efi/EFI/Linux", "a unified kernel image"),
+        ("/boot/EFI/Linux", "a unified kernel image"),
     ] {
         if host.exists(mark) {
-            return refuse(name, format!("this version cannot switch kernels under {name} ({mark})"));
+            let remedy =
+                "start the lts kernel by its own means, then run this again: a kernel that runs is used as it is";
+            return refuse(name, format!("kernels cannot be switched under {name} ({mark}); {remedy}"));
         }
     }
-    refuse("", "no boot loader that this version knows was found (the provider may supply the kernel)".into())
+    refuse(
+        "",
+        "no boot loader that this program knows was found: where the provider supplies the kernel, choose linux-lts \
+         (or booting from the disk) in the provider's settings"
+            .into(),
+    )
+}
+
+fn grub(host: &Host) -> Boot {
+    let text = host.read_text(GRUB_CFG).unwrap_or_default();
+    let grub = grub::parse(&text);
+    let environment = grub::parse_environment(&host.read_text(GRUBENV).unwrap_or_default());
+    let default = grub.default_entry(&environment).map(|e| e.flavour().to_string()).unwrap_or_default();
+    let unsupported = if !grub.one_shot {
+        Some(format!("{GRUB_CFG} does not know next_entry, so that nothing can be started just once; run update-grub"))
+    } else if !grub.custom {
+        Some(format!("{GRUB_CFG} does not read custom.cfg (/etc/grub.d/41_custom), where a trial entry would stand"))
+    } else if let Some(why) = environment_not_writable(host) {
+        Some(format!("GRUB cannot write its environment at boot on {why}: what is meant for one boot would stay"))
+    } else {
+        ["update-grub", "grub-reboot", "grub-editenv"]
+            .into_iter()
+            .find(|program| host.which(program).is_none())
+            .map(|program| format!("the program {program} is missing: install the package grub"))
+    };
+    Boot {
+        loader: Loader::Grub.as_str().into(),
+        unsupported,
+        configured_default: default.clone(),
+        default,
+        entries: grub.boot_entries(),
+        trial_pending: environment.get("next_entry").is_some_and(|e| e == TRIAL_LABEL)
+            || host.read_text(CUSTOM_CFG).is_some_and(|text| text.contains(&format!("--id {TRIAL_LABEL}"))),
+    }
+}
+
+/// GRUB writes its environment block in place, without the file system's help: not where blocks move or
+/// are mirrored (GRUB manual, "The GRUB environment block").
+fn environment_not_writable(host: &Host) -> Option<String> {
+    let mount = parse_mount(&host.read_text("/proc/self/mountinfo")?, "/boot/grub")?;
+    if matches!(mount.fs_type.as_str(), "btrfs" | "zfs") {
+        return Some(mount.fs_type);
+    }
+    let slaves = host.names(format!("/sys/dev/block/{}/slaves", mount.device));
+    (!slaves.is_empty()).then(|| format!("{} (made of {})", mount.source, slaves.join(", ")))
+}
+
+/// A line of /proc/self/mountinfo, as far as it matters here.
+#[derive(Debug, PartialEq)]
+struct Mount {
+    device: String,
+    fs_type: String,
+    source: String,
+}
+
+/// The mount that holds `path`: the longest mount point above it, of several the last.
+fn parse_mount(mountinfo: &str, path: &str) -> Option<Mount> {
+    mountinfo
+        .lines()
+        .filter_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            let fields: Vec<&str> = before.split(' ').collect();
+            let (device, point) = (fields.get(2)?, fields.get(4)?);
+            let above = *point == "/" || path == *point || path.starts_with(&format!("{point}/"));
+            let mut after = after.split(' ');
+            above.then_some((
+                point.len(),
+                Mount { device: device.to_string(), fs_type: after.next()?.into(), source: after.next()?.into() },
+            ))
+        })
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, mount)| mount)
+}
+
+fn boot_sector_of_grub(host: &Host) -> bool {
+    let Some(mount) = host.read_text("/proc/self/mountinfo").and_then(|text| parse_mount(&text, "/boot")) else {
+        return false;
+    };
+    // The disk of the partition: sysfs shows a partition inside its disk.
+    let disk = host
+        .link(format!("/sys/dev/block/{}", mount.device))
+        .and_then(|target| target.rsplit('/').nth(1).map(str::to_string));
+    disk.and_then(|disk| host.read_start(format!("/dev/{disk}"), 512))
+        .is_some_and(|sector| sector.windows(4).any(|w| w == b"GRUB"))
 }
 
 fn extlinux(host: &Host) -> Boot {
     let entries = parse_extlinux(&host.read_text(EXTLINUX_CONF).unwrap_or_default());
     let settings = host.read_text(UPDATE_EXTLINUX_CONF).unwrap_or_default();
     Boot {
-        loader: "extlinux".into(),
+        loader: Loader::Extlinux.as_str().into(),
         unsupported: None,
         configured_default: shell_value(&settings, "default").unwrap_or_default(),
         default: entries.default,
+        trial_pending: host.exists(format!("{UPDATE_EXTLINUX_DIR}/awg-install")),
         entries: entries.entries,
     }
 }
@@ -118,6 +239,16 @@ mod tests {
         assert_eq!(parse_extlinux(&BOTH.replace("  MENU DEFAULT\n", "")).default, "virt");
         assert_eq!(parse_extlinux("DEFAULT lts\nLABEL virt\nLABEL lts\n").default, "lts");
         assert_eq!(parse_extlinux("").default, "");
+    }
+
+    #[test]
+    fn mounts() {
+        let text = "24 1 252:1 / / rw,relatime - ext4 /dev/root rw\n\
+            31 24 0:27 / /boot/efi rw - vfat /dev/vda1 rw\n36 24 253:0 / /boot rw - ext4 /dev/mapper/vg-boot rw\n";
+        let mount = parse_mount(text, "/boot/grub").unwrap();
+        assert_eq!((mount.device.as_str(), mount.source.as_str()), ("253:0", "/dev/mapper/vg-boot"));
+        assert_eq!(parse_mount(text, "/bootstrap").unwrap().device, "252:1");
+        assert_eq!(parse_mount("garbage\n", "/boot"), None);
     }
 
     #[test]

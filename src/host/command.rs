@@ -153,9 +153,9 @@ impl Host {
         let err = collect(child.stderr.take().expect("piped"));
         let (sender, ended) = mpsc::channel();
         std::thread::spawn(move || drop(sender.send(child.wait())));
-        let (status, timed_out) = match ended.recv_timeout(limits.time) {
-            Ok(status) => (status, false),
-            Err(_) => {
+        let (status, timed_out) = match self.await_end(&ended, limits.time) {
+            Some(status) => (status, false),
+            None => {
                 let _ = killpg(group, Signal::SIGTERM);
                 let status = ended.recv_timeout(GRACE).unwrap_or_else(|_| {
                     let _ = killpg(group, Signal::SIGKILL);
@@ -174,6 +174,22 @@ impl Host {
             Err(_) => -1,
         };
         Output { code, stdout: text(out), stderr: text(err), timed_out, shown: shown.to_string() }
+    }
+}
+
+impl Host {
+    /// The end of a command, or nothing when its time is over or the run was told twice to stop.
+    fn await_end<T>(&self, ended: &mpsc::Receiver<T>, limit: Duration) -> Option<T> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match ended.recv_timeout(left.min(Duration::from_millis(200))) {
+                Ok(status) => return Some(status),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) if left.is_zero() || self.stop_at_once() => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+        }
     }
 }
 

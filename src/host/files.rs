@@ -55,6 +55,24 @@ impl Host {
         Some(Owner { mode: m.mode() & 0o7777, uid: m.uid(), gid: m.gid() })
     }
 
+    /// Where a symbolic link points, as written in it.
+    pub fn link(&self, path: impl AsRef<Path>) -> Option<String> {
+        Some(fs::read_link(self.path(path)).ok()?.to_string_lossy().into_owned())
+    }
+
+    /// The first bytes of a file or device; fewer where it is shorter.
+    pub fn read_start(&self, path: impl AsRef<Path>, bytes: u64) -> Option<Vec<u8>> {
+        let mut start = Vec::new();
+        File::open(self.path(path)).ok()?.take(bytes).read_to_end(&mut start).ok()?;
+        Some(start)
+    }
+
+    /// Writes to a device or kernel file as it is; whether that worked is up to what follows.
+    pub fn poke(&self, path: impl AsRef<Path>, bytes: &[u8]) {
+        let file = OpenOptions::new().write(true).open(self.path(path));
+        let _ = file.and_then(|mut f| f.write_all(bytes));
+    }
+
     /// The names in a directory, sorted; empty where there is none.
     pub fn names(&self, dir: impl AsRef<Path>) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.path(dir)) else { return Vec::new() };

@@ -1,0 +1,66 @@
+//! Signals: SIGINT and SIGTERM stop a run between two steps, SIGHUP never does.
+//!
+//! An SSH session that is lost sends SIGHUP and takes the terminal away; the run goes on without.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::Host;
+use crate::error::{Error, Result};
+
+/// How often a run was asked to stop, and by what first.
+#[derive(Debug, Default)]
+pub struct Stop {
+    times: AtomicUsize,
+    signal: AtomicUsize,
+}
+
+impl Stop {
+    /// Counts from now on. The first request lets the present command end; the second ends it as well.
+    pub fn listen() -> Result<Arc<Stop>> {
+        let stop = Arc::new(Stop::default());
+        let shared = Arc::clone(&stop);
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| Error::step("signals cannot be caught").cause(e))?;
+        std::thread::spawn(move || {
+            for signal in signals.forever().filter(|s| *s != SIGHUP) {
+                let _ = shared.signal.compare_exchange(0, signal as usize, Ordering::SeqCst, Ordering::SeqCst);
+                if shared.times.fetch_add(1, Ordering::SeqCst) == 0 {
+                    let text = "stops after what it is doing now; once more ends that as well\n";
+                    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+                }
+            }
+        });
+        Ok(stop)
+    }
+}
+
+impl Host {
+    /// The signal that asked this run to stop, if one has.
+    pub fn stop_requested(&self) -> Option<&'static str> {
+        let stop = self.stop.as_ref()?;
+        match stop.signal.load(Ordering::SeqCst) as i32 {
+            SIGINT => Some("SIGINT"),
+            SIGTERM => Some("SIGTERM"),
+            _ => None,
+        }
+    }
+
+    /// Asked twice: the command that runs is to end too.
+    pub fn stop_at_once(&self) -> bool {
+        self.stop.as_ref().is_some_and(|s| s.times.load(Ordering::SeqCst) > 1)
+    }
+
+    /// An error where a run was asked to stop: what is done is recorded, and running again goes on.
+    pub fn go_on(&self) -> Result<()> {
+        match self.stop_requested() {
+            None => Ok(()),
+            Some(signal) => Err(Error::step(format!("stopped by {signal}"))
+                .cause("what was done so far is recorded")
+                .remedy("run the same command again to go on, or `awg-install rollback` to undo it")),
+        }
+    }
+}
