@@ -11,7 +11,8 @@ use crate::facts::{Facts, apk, engine};
 use crate::host::{Host, Limits};
 use crate::owned::{Owned, SELF};
 use crate::plan::{self, Plan};
-use crate::receipt::{Outcome, Reboot, Receipt};
+use crate::reboot::{self, End};
+use crate::receipt::Receipt;
 use crate::report::Report;
 use crate::step::{RESUME, Step};
 use crate::{bootloader, container, kernel};
@@ -25,16 +26,6 @@ pub struct Run<'a> {
     /// The bytes of the module that was inspected; what is written is what was checked.
     pub module: Option<&'a [u8]>,
     pub reboot_allowed: bool,
-}
-
-/// How far an apply got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    Done,
-    /// A reboot is under way; the resume service goes on.
-    Rebooting,
-    /// The operator restarts the host.
-    RebootNeeded,
 }
 
 /// A step that failed.
@@ -53,7 +44,10 @@ pub fn apply(run: &Run, plan: &Plan, receipt: &mut Receipt) -> std::result::Resu
         let began = Instant::now();
         run.report.step(index + 1, total, step);
         let outcome = match step {
-            Step::Reboot { release } => return end_in_reboot(run, receipt, release).map_err(|e| failed(step, e)),
+            Step::Reboot { release } => {
+                let end = reboot::ask(run.host, receipt, release, run.reboot_allowed);
+                return end.map_err(|e| failed(step, e));
+            }
             _ => one(run, plan, receipt, step, started),
         };
         outcome.map_err(|e| failed(step, e))?;
@@ -94,9 +88,7 @@ fn act(run: &Run, plan: &Plan, step: &Step, started: bool) -> Result<()> {
         Step::Packages { add, .. } => kernel::add_packages(host, add),
         Step::Kernel { release, flavour, add } => kernel::install(host, release, flavour, add),
         Step::Module { release, .. } => kernel::install_module(host, release, run.module, &facts.arch),
-        Step::Enable { service, runlevel } => host
-            .run(cmd!(sh, "rc-update add {service} {runlevel}"), Limits::seconds(60), "enabling the service")
-            .map(drop),
+        Step::Enable { service, runlevel } => change::enable(host, service, runlevel),
         Step::Start { service } => {
             host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service")?;
             if service == "docker" { container::wait_for_engine(host) } else { Ok(()) }
@@ -172,37 +164,6 @@ fn load(host: &Host, modules: &[String]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Everything is durable before the restart is asked for.
-fn end_in_reboot(run: &Run, receipt: &mut Receipt, release: &str) -> Result<End> {
-    let host = run.host;
-    let attempt = match &receipt.reboot {
-        Some(r) if r.expected_release == release && r.boot_id == host.boot_id() => r.attempt + 1,
-        _ => 1,
-    };
-    receipt.reboot = Some(Reboot { boot_id: host.boot_id(), expected_release: release.into(), attempt });
-    let end = if run.reboot_allowed { End::Rebooting } else { End::RebootNeeded };
-    (receipt.outcome, receipt.exit_code, receipt.summary) = match end {
-        End::RebootNeeded => {
-            (Outcome::RebootNeeded, Some(7), format!("reboot needed: {release} is armed for the next boot"))
-        }
-        _ => {
-            (Outcome::RebootScheduled, Some(0), format!("reboot into {release} scheduled; the rest follows by itself"))
-        }
-    };
-    receipt.save(host)?;
-    host.sync();
-    if end == End::Rebooting {
-        restart(host)?;
-    }
-    Ok(end)
-}
-
-/// A short delay lets the caller, an SSH session or cloud-init, read the outcome.
-pub fn restart(host: &Host) -> Result<()> {
-    let sh = host.shell();
-    host.detach(cmd!(sh, "reboot -d 3"))
 }
 
 /// Steps whose failure rules the kernel rung out rather than the whole installation.

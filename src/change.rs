@@ -4,9 +4,10 @@ use xshell::cmd;
 
 use crate::bootloader;
 use crate::error::{Error, Result};
+use crate::facts::network::SYSCTLS;
 use crate::facts::{apk, engine, kernel::EXTRA};
 use crate::host::{Host, Limits};
-use crate::owned::{CONFIG, GUARD, SELF, SERVICE};
+use crate::owned::{CONFIG, GUARD, Owned, Rung, SELF, SERVICE};
 use crate::receipt::{COPIES, Change, Receipt, Was};
 use crate::step::{GUARD_SERVICE, RESUME, Step};
 
@@ -26,7 +27,15 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
         Ok(())
     };
     match step {
-        Step::Write { path, .. } => file(&mut changes, path)?,
+        Step::Write { file: owned, path } => {
+            // From the next boot on these files have an effect of their own.
+            match owned {
+                Owned::ModulesLoad => changes.extend(unloaded(host, Rung::all_modules())),
+                Owned::Sysctl => changes.extend(sysctl_values(host, SYSCTLS.iter().copied())),
+                _ => {}
+            }
+            file(&mut changes, path)?;
+        }
         Step::InstallSelf => file(&mut changes, SELF)?,
         Step::Repository { .. } => file(&mut changes, apk::REPOSITORIES)?,
         Step::Packages { add, .. } => {
@@ -35,8 +44,14 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
             }
             changes.extend(world(host, add));
         }
-        Step::Kernel { add, .. } => {
+        Step::Kernel { release, flavour, add } => {
             changes.push(Change::Loader);
+            // Made by triggers and depmod, and left when the package goes.
+            for path in [format!("/lib/modules/{release}"), format!("/boot/initramfs-{flavour}")] {
+                if !host.exists(&path) {
+                    changes.push(Change::Leftover { path });
+                }
+            }
             for path in bootloader::settings(host) {
                 file(&mut changes, path)?;
             }
@@ -68,18 +83,8 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
                 file(&mut changes, path)?;
             }
         }
-        Step::Load { modules } => {
-            let loaded = crate::facts::kernel::modules(host).loaded;
-            changes
-                .extend(modules.iter().filter(|m| !loaded.contains(*m)).map(|m| Change::Loaded { module: m.clone() }));
-        }
-        Step::Sysctl { values } => {
-            for (name, _) in values {
-                if let Some(was) = host.read_trimmed(sysctl_path(name)) {
-                    changes.push(Change::Sysctl { name: name.clone(), was });
-                }
-            }
-        }
+        Step::Load { modules } => changes.extend(unloaded(host, modules.iter().map(String::as_str))),
+        Step::Sysctl { values } => changes.extend(sysctl_values(host, values.iter().map(|(name, _)| name.as_str()))),
         Step::Compose => {
             if !host.exists(format!("{directory}/data")) {
                 changes.push(Change::Data { path: format!("{directory}/data") });
@@ -155,6 +160,10 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
         }
         Change::Loader => bootloader::regenerate(host),
         Change::Armed => bootloader::disarm(host),
+        Change::Leftover { path } => {
+            host.remove_tree(path)?;
+            host.remove_file(path)
+        }
         Change::Data { path } => {
             if purge_data {
                 host.remove_tree(path)
@@ -163,6 +172,13 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
             }
         }
     }
+}
+
+/// Has a service start in a runlevel from now on.
+pub fn enable(host: &Host, service: &str, runlevel: &str) -> Result<()> {
+    let sh = host.shell();
+    let cmd = cmd!(sh, "rc-update add {service} {runlevel}");
+    host.run(cmd, Limits::seconds(60), "enabling the service").map(drop)
 }
 
 /// Takes away the services that a reboot needed; one of them may be what runs this.
@@ -225,6 +241,17 @@ fn undo_project(host: &Host, directory: &str) -> Result<()> {
     }
     let cmd = crate::container::compose_command(host, &compose, directory).arg("down");
     host.run(cmd, Limits::seconds(180), "taking the container down").map(drop)
+}
+
+fn unloaded<'a>(host: &Host, modules: impl Iterator<Item = &'a str>) -> Vec<Change> {
+    let loaded = crate::facts::kernel::modules(host).loaded;
+    modules.filter(|m| !loaded.contains(*m)).map(|m| Change::Loaded { module: m.into() }).collect()
+}
+
+fn sysctl_values<'a>(host: &Host, names: impl Iterator<Item = &'a str>) -> Vec<Change> {
+    names
+        .filter_map(|name| Some(Change::Sysctl { name: name.into(), was: host.read_trimmed(sysctl_path(name))? }))
+        .collect()
 }
 
 /// Remembers a file before it is replaced.

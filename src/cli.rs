@@ -34,6 +34,8 @@ pub enum Command {
     Resume,
     Status(StatusArgs),
     Rollback(RollbackArgs),
+    /// Hidden: what waits for the first-boot tools before it restarts the host.
+    RebootWhenReady,
     Render(RenderWhat),
     ModuleInspect(PathBuf),
     Completions(Shell),
@@ -245,6 +247,9 @@ enum RawCommand {
     Status(StatusArgs),
     /// Undo what was installed, newest step first; the server's data stays
     Rollback(RollbackArgs),
+    /// Restart once cloud-init or tiny-cloud has ended
+    #[command(hide = true)]
+    RebootWhenReady,
     /// Print a file as it would be written
     Render {
         #[arg(value_enum)]
@@ -280,6 +285,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         Some(RawCommand::Resume) => Command::Resume,
         Some(RawCommand::Status(args)) => Command::Status(args),
         Some(RawCommand::Rollback(args)) => Command::Rollback(args),
+        Some(RawCommand::RebootWhenReady) => Command::RebootWhenReady,
         Some(RawCommand::Render { what }) => Command::Render(what),
         Some(RawCommand::Module(RawModule::Inspect { file })) => Command::ModuleInspect(file),
         Some(RawCommand::Completions { shell }) => Command::Completions(shell),
@@ -291,7 +297,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
     // Decided here, so that no command can forget to look.
     match command {
         Command::Wizard | Command::Install(_) => Ok(Command::Plan(PlanArgs::default())),
-        Command::Resume | Command::Rollback(_) => {
+        Command::Resume | Command::Rollback(_) | Command::RebootWhenReady => {
             Err(Exit::usage("--dry-run is for install", "leave it out, or run `awg-install status` first"))
         }
         reads_only => Ok(reads_only),

@@ -9,7 +9,7 @@ use awg_install::facts::Reach;
 use awg_install::host::{self, Host};
 use awg_install::report::{self, Report};
 use awg_install::run::{self, Wish};
-use awg_install::{choice, config, kernel, module, owned, plan, receipt, setup, status, undo};
+use awg_install::{choice, config, kernel, module, owned, plan, reboot, receipt, setup, status, undo};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -84,6 +84,9 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
         }
         Command::Resume => {
             host.require_root()?;
+            if let Some(code) = undo::resume(host, report, !globals.no_reboot)? {
+                return Ok(code);
+            }
             let config = setup::configuration(host, cli)?;
             run::resume(host, &config, report, Wish { reboot: !globals.no_reboot, confirm: false })
         }
@@ -97,8 +100,9 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
         }
         Command::Rollback(args) => {
             host.require_root()?;
-            undo::rollback(host, report, args.purge_data)
+            undo::rollback(host, report, args.purge_data, !globals.no_reboot)
         }
+        Command::RebootWhenReady => reboot::when_ready(host).map(|()| 0),
         Command::Render(what) => render(cli, host, *what),
         Command::ModuleInspect(file) => inspect(host, report, file),
         Command::Completions(shell) => print(&cli::completions(*shell)),

@@ -133,6 +133,11 @@ impl Rung {
         }
     }
 
+    /// The modules of every rung.
+    pub fn all_modules() -> impl Iterator<Item = &'static str> {
+        ["amneziawg", "tun", "wireguard"].into_iter().chain(IPTABLES.iter().copied())
+    }
+
     /// Kernel modules that must be loaded on the host.
     pub fn modules(self) -> Vec<&'static str> {
         let first: &[&str] = match self {

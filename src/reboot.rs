@@ -1,13 +1,93 @@
 //! Around a restart: the watchdog of a trial boot, and what is left to learn of a boot that failed.
 
+use std::time::{Duration, Instant};
+
 use xshell::cmd;
 
+use crate::error::Result;
 use crate::host::{Host, Limits};
+use crate::owned::SELF;
+use crate::receipt::{Outcome, Reboot, Receipt};
 
 const WATCHDOGS: &str = "/sys/class/watchdog";
 const PSTORE: &str = "/sys/fs/pstore";
 /// What a crashed kernel leaves is quoted up to here.
 const QUOTED: usize = 6;
+
+/// What first-boot tools may still have to do is waited for this long.
+const FIRST_BOOT: Duration = Duration::from_secs(900);
+
+/// How far a run got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Done,
+    /// A reboot is under way; the resume service goes on.
+    Rebooting,
+    /// The operator restarts the host.
+    RebootNeeded,
+}
+
+/// Records what is expected of the restart and asks for it. Everything is durable before.
+pub fn ask(host: &Host, receipt: &mut Receipt, release: &str, allowed: bool) -> Result<End> {
+    let attempt = match &receipt.reboot {
+        Some(r) if r.expected_release == release && r.boot_id == host.boot_id() => r.attempt + 1,
+        _ => 1,
+    };
+    receipt.reboot = Some(Reboot { boot_id: host.boot_id(), expected_release: release.into(), attempt });
+    let back = receipt.outcome == Outcome::RollingBack;
+    let (end, code, summary) = if allowed {
+        (End::Rebooting, 0, format!("reboot into {release} scheduled; the rest follows by itself"))
+    } else {
+        (End::RebootNeeded, 7, format!("reboot needed: {release} is armed for the next boot"))
+    };
+    if !back {
+        receipt.outcome = if allowed { Outcome::RebootScheduled } else { Outcome::RebootNeeded };
+    }
+    (receipt.exit_code, receipt.summary) = (Some(code), summary);
+    receipt.save(host)?;
+    host.sync();
+    if end == End::Rebooting {
+        restart(host, receipt)?;
+    }
+    Ok(end)
+}
+
+/// Restarts now, or once whatever sets this host up at its first boot has ended: a restart in the middle
+/// of it would run it all again, or leave its files empty (cloud-init issue 5699).
+fn restart(host: &Host, receipt: &mut Receipt) -> Result<()> {
+    let sh = host.shell();
+    let Some(tool) = first_boot_tool(host) else {
+        // A short delay lets the caller, such as an SSH session, read the outcome.
+        return host.detach(cmd!(sh, "reboot -d 3")).map(drop);
+    };
+    let pid = host.detach(cmd!(sh, "{SELF} reboot-when-ready"))?;
+    receipt.summary =
+        format!("{}; process {pid} (awg-install reboot-when-ready) waits for {tool} to end first", receipt.summary);
+    receipt.save(host)
+}
+
+/// What `reboot-when-ready` does: in a session of its own, so that its caller's end does not end it.
+pub fn when_ready(host: &Host) -> Result<()> {
+    let _ = nix::unistd::setsid();
+    let began = Instant::now();
+    while first_boot_tool(host).is_some() && began.elapsed() < FIRST_BOOT {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    host.sync();
+    let sh = host.shell();
+    host.run(cmd!(sh, "reboot -d 3"), Limits::seconds(60), "restarting the host").map(drop)
+}
+
+/// cloud-init or tiny-cloud, where it is at work in this boot.
+pub fn first_boot_tool(host: &Host) -> Option<&'static str> {
+    // cloud-init links its result into /run when its final stage has ended; /run is new at every boot.
+    if host.exists("/run/cloud-init/status.json") && !host.exists("/run/cloud-init/result.json") {
+        return Some("cloud-init");
+    }
+    // tiny-cloud marks its completion as the last thing of its final phase.
+    let planned = ["default", "boot"].iter().any(|l| host.exists(format!("/etc/runlevels/{l}/tiny-cloud-final")));
+    (planned && !host.exists("/var/lib/cloud/.bootstrap-complete")).then_some("tiny-cloud")
+}
 
 /// Stops the software watchdog that the trial boot's guard has started. Harmless where none runs.
 pub fn stop_watchdog(host: &Host) {

@@ -25,6 +25,12 @@ pub struct Receipt {
     /// RFC 3339, UTC.
     pub started: String,
     pub updated: String,
+    /// The kernel that ran when the installation was begun: the way back leads there.
+    #[serde(default)]
+    pub origin: String,
+    /// A rollback that was begun removes the server's data too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub purge_data: bool,
     /// Present from before a reboot is asked for until its outcome is known.
     pub reboot: Option<Reboot>,
     /// Kernels that were tried and failed, with the reason.
@@ -134,6 +140,10 @@ pub enum Change {
     Data {
         path: String,
     },
+    /// A file or tree that was not there and that a package's scripts or a generator leave behind.
+    Leftover {
+        path: String,
+    },
 }
 
 /// What a file was before.
@@ -156,6 +166,7 @@ impl Receipt {
             schema: SCHEMA,
             run_id: format!("{:x}-{:x}", host.now(), std::process::id()),
             started: now,
+            origin: host.release(),
             ..Receipt::default()
         }
     }

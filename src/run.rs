@@ -2,7 +2,7 @@
 
 use nix::fcntl::Flock;
 
-use crate::apply::{self, End, Run};
+use crate::apply::{self, Run};
 use crate::change;
 use crate::config::{Config, ModuleSource};
 use crate::container;
@@ -12,6 +12,7 @@ use crate::host::{Host, Log};
 use crate::module;
 use crate::owned::{CONFIG, GUARD, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL};
 use crate::plan::{self, Plan};
+use crate::reboot::{self, End};
 use crate::receipt::{Change, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
 use crate::report::Report;
 use crate::undo;
@@ -120,10 +121,10 @@ pub fn resume(host: &Host, config: &Config, report: &Report, wish: Wish) -> Resu
         report.end("nothing", 0, "nothing to resume: the installation has ended", &receipt.summary);
         return Ok(0);
     }
-    if let Some(reboot) = &receipt.reboot
-        && reboot.boot_id == host.boot_id()
+    if let Some(asked) = &receipt.reboot
+        && asked.boot_id == host.boot_id()
         && receipt.outcome == Outcome::RebootScheduled
-        && reboot.attempt < MAX_REBOOTS
+        && asked.attempt < MAX_REBOOTS
     {
         report.note("the reboot did not happen; asking for it again");
     }
@@ -163,7 +164,7 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
         let run = Run { host, config, facts: &facts, report, module: bytes.as_deref(), reboot_allowed: wish.reboot };
         match apply::apply(&run, &plan, &mut current) {
             Ok(End::Done) => return finish(host, config, report, &plan, Some(current), false),
-            Ok(end) => return Ok(rebooting(report, &current, end)),
+            Ok(end) => return Ok(rebooting(host, config, report, &current, end)),
             // Asked to stop: nothing has failed, and the next run or the resume service goes on.
             Err(failed) if host.stop_requested().is_some() => {
                 current.exit_code = None;
@@ -247,18 +248,18 @@ fn take_back_ruled_out(host: &Host, config: &Config, receipt: &mut Receipt) -> R
 
 /// Finds out what became of a reboot that was asked for.
 fn settle_reboot(host: &Host, receipt: &mut Receipt, report: &Report) -> Result<()> {
-    let Some(reboot) = receipt.reboot.clone() else { return Ok(()) };
+    let Some(asked) = receipt.reboot.clone() else { return Ok(()) };
     let running = host.release();
-    let expected = &reboot.expected_release;
+    let expected = &asked.expected_release;
     let reason = if running == *expected {
-        crate::reboot::stop_watchdog(host);
+        reboot::stop_watchdog(host);
         report.note(&format!("the host runs {running}, as expected"));
         receipt.reboot = None;
         return receipt.save(host);
-    } else if reboot.boot_id != host.boot_id() {
-        crate::reboot::why_it_failed(host, &running)
-    } else if reboot.attempt >= MAX_REBOOTS {
-        format!("{} reboots were asked for and none happened", reboot.attempt)
+    } else if asked.boot_id != host.boot_id() {
+        reboot::why_it_failed(host, &running)
+    } else if asked.attempt >= MAX_REBOOTS {
+        format!("{} reboots were asked for and none happened", asked.attempt)
     } else {
         return Ok(());
     };
@@ -268,16 +269,22 @@ fn settle_reboot(host: &Host, receipt: &mut Receipt, report: &Report) -> Result<
     receipt.save(host)
 }
 
-fn rebooting(report: &Report, receipt: &Receipt, end: End) -> u8 {
+fn rebooting(host: &Host, config: &Config, report: &Report, receipt: &Receipt, end: End) -> u8 {
     let expected = receipt.reboot.as_ref().map(|r| r.expected_release.clone()).unwrap_or_default();
     if end == End::RebootNeeded {
         report.end("reboot-needed", 7, &receipt.summary, "next: `reboot`; the resume service does the rest");
         return 7;
     }
+    let when = match reboot::first_boot_tool(host) {
+        Some(tool) => format!("when {tool} has ended"),
+        None => "in 3 seconds".to_string(),
+    };
     let card = format!(
-        "The host restarts in 3 seconds into {expected}, once. If that kernel does not come up, any restart is\n\
-         back on the old one: after 15 seconds by itself where the kernel notices, else by the provider's power\n\
-         switch. Expect SSH back within a few minutes. Then: `awg-install status --wait`, or look at {LOG}."
+        "The host restarts {when} into {expected}, once. If that kernel does not come up, any restart is\n\
+         back on the old one: by itself after 15 seconds when it panics, after {} seconds when it hangs once its\n\
+         init runs; only a hang before that needs the provider's power switch. Expect SSH back within a few\n\
+         minutes. Then: `awg-install status --wait`, or look at {LOG}.",
+        config.kernel.trial_timeout
     );
     report.end("reboot-scheduled", 0, &receipt.summary, &card);
     0

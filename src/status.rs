@@ -23,8 +23,13 @@ pub fn wait(host: &Host) -> Result<()> {
     let mut idle = Duration::ZERO;
     while let Some(receipt) = Receipt::load(host)? {
         match receipt.outcome {
-            Outcome::Running if host.lock(crate::run::LOCK)?.is_some() => idle += POLL,
-            Outcome::Running => idle = Duration::ZERO,
+            Outcome::RollingBack if receipt.exit_code == Some(7) => return Ok(()),
+            Outcome::Running | Outcome::RollingBack
+                if receipt.reboot.is_none() && host.lock(crate::run::LOCK)?.is_some() =>
+            {
+                idle += POLL
+            }
+            Outcome::Running | Outcome::RollingBack => idle = Duration::ZERO,
             Outcome::RebootScheduled => {}
             // --no-reboot waits for the operator: that is an answer, not something to wait for.
             _ => return Ok(()),

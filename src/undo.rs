@@ -1,11 +1,20 @@
 //! Rollback: takes back what the receipt records, newest first. The receipt and the program go last.
+//!
+//! Where the kernel that runs is one that was installed, the old one is started first, once, like a new
+//! kernel is: nothing is taken away before it is known that the host still boots without.
 
+use crate::bootloader;
 use crate::change;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::owned::SELF;
-use crate::receipt::{self, Change, Entry, Outcome, Receipt, STATE_DIR, State};
+use crate::owned::{self, GUARD, Owned, SELF, SERVICE};
+use crate::reboot::{self, End};
+use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, STATE_DIR, State};
 use crate::report::Report;
+use crate::step::{GUARD_SERVICE, RESUME, Step};
+
+/// Seconds that the old kernel has to come up again.
+const TRIAL_TIMEOUT: u32 = 300;
 
 /// Undoes every step whose id is chosen, newest first, recording each.
 pub fn some(host: &Host, receipt: &mut Receipt, chosen: impl Fn(&str) -> bool) -> Result<()> {
@@ -18,8 +27,9 @@ pub fn some(host: &Host, receipt: &mut Receipt, chosen: impl Fn(&str) -> bool) -
     Ok(())
 }
 
-/// `rollback`. Returns the exit code: 7 when the old kernel has to be started before the rest can go.
-pub fn rollback(host: &Host, report: &Report, purge_data: bool) -> Result<u8> {
+/// `rollback`. Returns the exit code: 0 also when the host restarts into the old kernel and the rest
+/// follows by itself, 7 when that restart is left to the operator.
+pub fn rollback(host: &Host, report: &Report, purge_data: bool, may_reboot: bool) -> Result<u8> {
     let _lock = crate::run::lock(host)?;
     let Some(mut receipt) = Receipt::load(host)? else {
         // A run that was cut off while it wrote its first receipt leaves these.
@@ -28,44 +38,26 @@ pub fn rollback(host: &Host, report: &Report, purge_data: bool) -> Result<u8> {
         report.end("nothing", 0, "nothing to roll back: no installation was begun here", "");
         return Ok(0);
     };
-    receipt.outcome = Outcome::RollingBack;
+    if receipt.outcome != Outcome::RollingBack {
+        receipt.outcome = Outcome::RollingBack;
+        // A reboot that the installation had asked for is not waited for any more.
+        receipt.reboot = None;
+    }
+    receipt.purge_data |= purge_data;
     receipt.save(host)?;
-    change::remove_services(host)?;
-    let running = format!("kernel:{}", host.release());
-    let mut waits = false;
-    for index in (0..receipt.steps.len()).rev() {
-        let entry = receipt.steps[index].clone();
-        if entry.state == State::Undone || entry.id == "install-self" {
-            continue;
-        }
-        if entry.id == running {
-            // Removing it now would take the modules away from under the running kernel.
-            waits = true;
-            continue;
-        }
-        report.note(&format!("undo {}", entry.id));
-        undo_entry(host, &mut receipt, index, purge_data)?;
+    go_on(host, report, receipt, may_reboot)
+}
+
+/// What the boot service does after the restart into the old kernel; `None` when no rollback is under way.
+pub fn resume(host: &Host, report: &Report, may_reboot: bool) -> Result<Option<u8>> {
+    if Receipt::load(host)?.is_none_or(|r| r.outcome != Outcome::RollingBack) {
+        return Ok(None);
     }
-    if waits {
-        receipt.summary = format!("rolled back up to the running kernel {}", host.release());
-        receipt.exit_code = Some(7);
-        receipt.save(host)?;
-        report.end(
-            "reboot-needed",
-            7,
-            &receipt.summary,
-            "next: `reboot` (the old kernel is the default), then `awg-install rollback` once more",
-        );
-        return Ok(7);
+    let _lock = crate::run::lock(host)?;
+    match Receipt::load(host)? {
+        Some(receipt) if receipt.outcome == Outcome::RollingBack => go_on(host, report, receipt, may_reboot).map(Some),
+        _ => Ok(None),
     }
-    last(host, &mut receipt, purge_data)?;
-    report.end(
-        "rolled-back",
-        0,
-        "rolled back: what was installed is undone",
-        if purge_data { "" } else { "the server's data was kept" },
-    );
-    Ok(0)
 }
 
 /// A rollback that was begun has to be finished before anything is installed again.
@@ -74,6 +66,116 @@ pub fn refuse_unfinished(receipt: &Receipt) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Host, "a rollback was begun and is not finished").remedy("run `awg-install rollback` first"))
+}
+
+fn go_on(host: &Host, report: &Report, mut receipt: Receipt, may_reboot: bool) -> Result<u8> {
+    settle(host, report, &mut receipt)?;
+    let running = host.release();
+    let is_ours = |e: &Entry| e.state != State::Undone && e.id == format!("kernel:{running}");
+    if receipt.steps.iter().any(is_ours) {
+        // The old kernel may have been removed: that comes back before it is started.
+        some(host, &mut receipt, |id| id.starts_with("remove-old:"))?;
+        return back_to_the_old_kernel(host, report, &mut receipt, may_reboot);
+    }
+    // First of all: what the loader starts from now on is the kernel that runs.
+    some(host, &mut receipt, |id| id.starts_with("default:"))?;
+    for index in (0..receipt.steps.len()).rev() {
+        let entry = &receipt.steps[index];
+        // The services stay until the end: they finish a rollback that is cut off.
+        if entry.state == State::Undone || entry.id == "install-self" || is_service(&entry.id) {
+            continue;
+        }
+        host.go_on()?;
+        report.note(&format!("undo {}", entry.id));
+        let purge_data = receipt.purge_data;
+        undo_entry(host, &mut receipt, index, purge_data)?;
+    }
+    let purged = receipt.purge_data;
+    last(host, &mut receipt)?;
+    let kept = if purged { "" } else { "the server's data was kept" };
+    report.end("rolled-back", 0, "rolled back: what was installed is undone", kept);
+    Ok(0)
+}
+
+fn is_service(id: &str) -> bool {
+    [SERVICE, GUARD].iter().any(|path| id == format!("write:{path}"))
+        || [RESUME, GUARD_SERVICE].iter().any(|name| id.starts_with(&format!("enable:{name}:")))
+}
+
+/// Finds out what became of the restart into the old kernel.
+fn settle(host: &Host, report: &Report, receipt: &mut Receipt) -> Result<()> {
+    let Some(asked) = receipt.reboot.clone() else { return Ok(()) };
+    let running = host.release();
+    if running == asked.expected_release {
+        reboot::stop_watchdog(host);
+        report.note(&format!("the host runs {running} again"));
+        receipt.reboot = None;
+        return receipt.save(host);
+    }
+    let why = if asked.boot_id != host.boot_id() {
+        reboot::why_it_failed(host, &running)
+    } else if asked.attempt >= MAX_REBOOTS {
+        format!("{} reboots were asked for and none happened", asked.attempt)
+    } else {
+        return Ok(());
+    };
+    receipt.reboot = None;
+    receipt.outcome = Outcome::Failed;
+    receipt.exit_code = Some(6);
+    receipt.summary = format!("rollback stopped: the old kernel {} does not start", asked.expected_release);
+    receipt.save(host)?;
+    some(host, receipt, |id| id == format!("arm:{}", asked.expected_release))?;
+    change::remove_services(host)?;
+    Err(Error::step(receipt.summary.clone())
+        .cause(why)
+        .remedy("nothing was taken away; make the old kernel boot again, then run `awg-install rollback` once more"))
+}
+
+/// Arms the kernel that ran before and restarts into it, as the installation did with the new one.
+fn back_to_the_old_kernel(host: &Host, report: &Report, receipt: &mut Receipt, may_reboot: bool) -> Result<u8> {
+    let old = receipt.origin.clone();
+    let flavour = installed_flavour(host, &old).ok_or_else(|| {
+        Error::step(format!("the kernel that ran before, {old:?}, is not installed any more"))
+            .cause("without it, taking the new one away would leave nothing to boot")
+            .remedy("install it (apk add linux-virt), then run `awg-install rollback` again")
+    })?;
+    record(host, receipt, &write(Owned::ResumeService, SERVICE))?;
+    host.write(SERVICE, owned::resume_service()?.as_bytes(), 0o755)?;
+    record(host, receipt, &write(Owned::Guard, GUARD))?;
+    host.write(GUARD, owned::guard(TRIAL_TIMEOUT)?.as_bytes(), 0o755)?;
+    for (service, runlevel) in [(RESUME, "default"), (GUARD_SERVICE, "sysinit")] {
+        record(host, receipt, &Step::Enable { service: service.into(), runlevel: runlevel.into() })?;
+        change::enable(host, service, runlevel)?;
+    }
+    // Where the default was never changed, it is the old kernel already.
+    if bootloader::default(host) != flavour {
+        record(host, receipt, &Step::Arm { flavour: flavour.clone(), release: old.clone() })?;
+        bootloader::arm(host, &flavour)?;
+    }
+    let end = reboot::ask(host, receipt, &old, may_reboot)?;
+    if end == End::RebootNeeded {
+        report.end("reboot-needed", 7, &receipt.summary, "next: `reboot`; the rest of the rollback follows by itself");
+        return Ok(7);
+    }
+    let more = format!("nothing is taken away before {old} is seen to start; then the rollback goes on by itself");
+    report.end("reboot-scheduled", 0, &receipt.summary, &more);
+    Ok(0)
+}
+
+fn write(file: Owned, path: &str) -> Step {
+    Step::Write { file, path: path.into() }
+}
+
+/// Writes ahead what a step of the rollback itself is about to change.
+fn record(host: &Host, receipt: &mut Receipt, step: &Step) -> Result<()> {
+    let prior = change::before(host, step, "", receipt)?;
+    receipt.begin(&step.id(), prior);
+    receipt.save(host)
+}
+
+fn installed_flavour(host: &Host, release: &str) -> Option<String> {
+    let named = |f: &String| host.read_trimmed(format!("/usr/share/kernel/{f}/kernel.release"));
+    host.names("/usr/share/kernel").into_iter().find(|f| named(f).as_deref() == Some(release))
 }
 
 fn undo_entry(host: &Host, receipt: &mut Receipt, index: usize, purge_data: bool) -> Result<()> {
@@ -89,11 +191,12 @@ fn undo_entry(host: &Host, receipt: &mut Receipt, index: usize, purge_data: bool
     receipt.save(host)
 }
 
-fn last(host: &Host, receipt: &mut Receipt, purge_data: bool) -> Result<()> {
-    receipt.outcome = Outcome::RolledBack;
+/// The services, the receipt, and at the very end the program itself.
+fn last(host: &Host, receipt: &mut Receipt) -> Result<()> {
     receipt.exit_code = Some(0);
     receipt.summary = "rolled back".into();
     receipt.save(host)?;
+    change::remove_services(host)?;
     let own = receipt.steps.iter().position(|e| e.id == "install-self" && e.state != State::Undone);
     let directories = kept_directories(receipt);
     host.remove_tree(receipt::COPIES)?;
@@ -101,7 +204,7 @@ fn last(host: &Host, receipt: &mut Receipt, purge_data: bool) -> Result<()> {
     host.remove_empty_dir(STATE_DIR);
     if let Some(index) = own {
         for change in receipt.steps[index].prior.iter().rev() {
-            change::undo(host, change, purge_data)?;
+            change::undo(host, change, receipt.purge_data)?;
         }
     } else if receipt.steps.is_empty() {
         host.remove_file(SELF)?;

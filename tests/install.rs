@@ -198,16 +198,37 @@ fn rollback_takes_everything_back() {
     let before = root.tree().without(LEFT_BY_ROLLBACK);
     root.install().expect(0);
     root.run(&["resume"]).expect(0);
-    root.run(&["rollback", "--purge-data"]).expect(7).says("once more");
+    let finished = root.tree();
+    root.run(&["rollback", "--purge-data"]).expect(0).says("reboot into 6.12.50-0-virt scheduled");
     root.install().expect(4).says("rollback was begun");
-    root.reboot();
     assert_eq!(root.running(), VIRT);
-    root.run(&["rollback", "--purge-data"]).expect(0).says("rolled back");
+    assert!(root.exists("/boot/vmlinuz-lts"), "nothing is taken away before the old kernel was seen to start");
+    let module = "/lib/modules/6.12.50-0-lts/extra/amneziawg.ko";
+    assert!(finished.0.contains_key(module) && root.exists(module));
+    root.run(&["resume"]).expect(0).says("runs 6.12.50-0-virt again").says("rolled back");
     before.assert_same(&root.tree().without(LEFT_BY_ROLLBACK), "rolled back");
     root.run(&["rollback"]).expect(0).says("nothing to roll back");
     // And from there the whole way again.
     root.install().expect(0);
     root.run(&["resume"]).expect(0).says("done");
+}
+
+#[test]
+fn rollback_stops_where_the_old_kernel_does_not_start() {
+    let mut root = Root::fresh();
+    root.install().expect(0);
+    root.run(&["resume"]).expect(0);
+    root.set("FAKE_PANICS", "virt");
+    root.run(&["rollback", "--purge-data"]).expect(0).says("scheduled");
+    assert_eq!(root.running(), LTS, "any restart is back on the kernel that worked");
+    root.run(&["resume"]).expect(6).says("does not start").says("nothing was taken away");
+    assert!(!root.exists("/etc/init.d/awg-install") && !root.exists("/etc/update-extlinux.d/awg-install"));
+    root.install().expect(0).says("nothing to do");
+    root.unset("FAKE_PANICS");
+    root.run(&["rollback", "--purge-data", "--no-reboot"]).expect(7).says("next: `reboot`");
+    root.reboot();
+    root.run(&["resume"]).expect(0).says("rolled back");
+    assert_eq!(root.running(), VIRT);
 }
 
 #[test]

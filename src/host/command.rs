@@ -210,11 +210,12 @@ fn collect(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
 }
 
 impl Host {
-    /// Starts a command that outlives this program. With a fake root it is run to its end instead.
-    pub fn detach(&self, cmd: xshell::Cmd<'_>) -> Result<()> {
+    /// Starts a command that outlives this program and returns its process id. With a fake root it is run
+    /// to its end instead.
+    pub fn detach(&self, cmd: xshell::Cmd<'_>) -> Result<u32> {
         if self.is_fake() {
             let out = self.ask(cmd, Limits::seconds(60));
-            return if out.ok() { Ok(()) } else { Err(out.error("the command failed")) };
+            return if out.ok() { Ok(0) } else { Err(out.error("the command failed")) };
         }
         let shown = cmd.to_string();
         self.log.event(json!({"type": "command", "command": shown, "detached": true}));
@@ -224,10 +225,11 @@ impl Host {
             .args(built.get_args())
             .env_clear()
             .env("PATH", PATH)
-            .process_group(0)
+            .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        command.spawn().map(drop).map_err(|e| Error::step(format!("`{shown}` cannot be started")).cause(e))
+        let child = command.spawn().map_err(|e| Error::step(format!("`{shown}` cannot be started")).cause(e))?;
+        Ok(child.id())
     }
 }
