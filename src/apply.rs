@@ -44,8 +44,8 @@ pub fn apply(run: &Run, plan: &Plan, receipt: &mut Receipt) -> std::result::Resu
         let began = Instant::now();
         run.report.step(index + 1, total, step);
         let outcome = match step {
-            Step::Reboot { release } => {
-                let end = reboot::ask(run.host, receipt, release, run.reboot_allowed);
+            Step::Reboot { release, kexec } => {
+                let end = restart(run, receipt, release, *kexec);
                 return end.map_err(|e| failed(step, e));
             }
             _ => one(run, plan, receipt, step, started),
@@ -101,6 +101,7 @@ fn act(run: &Run, plan: &Plan, step: &Step, started: bool) -> Result<()> {
         }
         Step::Reboot { .. } => Ok(()),
         Step::Default { flavour, .. } => bootloader::make_default(host, flavour),
+        Step::RemoveOld { package, release } => kernel::remove_old(host, package, release),
         Step::Load { modules } => load(host, modules),
         Step::Sysctl { values } => {
             for (name, value) in values {
@@ -116,6 +117,30 @@ fn act(run: &Run, plan: &Plan, step: &Step, started: bool) -> Result<()> {
             Ok(())
         }
         Step::Finish => change::remove_services(host),
+    }
+}
+
+/// The restart that the plan ends in for now. A kernel that kexec cannot load is left to the boot loader.
+fn restart(run: &Run, receipt: &mut Receipt, release: &str, kexec: bool) -> Result<End> {
+    let host = run.host;
+    if !kexec || !run.reboot_allowed {
+        return reboot::ask(host, receipt, release, run.reboot_allowed);
+    }
+    let flavour = release.rsplit('-').next().unwrap_or_default();
+    kernel::verify(host, release, flavour)?;
+    match kernel::load_for_kexec(host, flavour) {
+        Ok(()) => reboot::ask_kexec(host, receipt, release),
+        Err(why) => {
+            run.report.note(&format!("kexec cannot be used here, the boot loader starts the new kernel: {why}"));
+            receipt.kexec_failed = true;
+            let step = Step::Arm { flavour: flavour.into(), release: release.into() };
+            let prior = change::before(host, &step, "", receipt)?;
+            receipt.begin(&step.id(), prior);
+            receipt.save(host)?;
+            bootloader::arm(host, flavour)?;
+            receipt.finish(&step.id());
+            reboot::ask(host, receipt, release, run.reboot_allowed)
+        }
     }
 }
 

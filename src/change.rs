@@ -8,7 +8,7 @@ use crate::facts::network::SYSCTLS;
 use crate::facts::{apk, engine, kernel::EXTRA};
 use crate::host::{Host, Limits};
 use crate::owned::{CONFIG, GUARD, Owned, Rung, SELF, SERVICE};
-use crate::receipt::{COPIES, Change, Receipt, Was};
+use crate::receipt::{COPIES, Change, Receipt, Was, copies};
 use crate::step::{GUARD_SERVICE, RESUME, Step};
 
 /// What `step` would change, and what is there now. Copies of files it would replace are made here,
@@ -22,7 +22,8 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
             return Ok(());
         }
         changes.extend(missing_directories(host, path));
-        let number = receipt.copies() + changes.len();
+        // Every copy has a number of its own: a file may be copied again by a later step.
+        let number = receipt.copies() + copies(changes.iter());
         changes.push(Change::File { path: path.into(), was: keep(host, path, number)? });
         Ok(())
     };
@@ -90,6 +91,10 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
                 changes.push(Change::Data { path: format!("{directory}/data") });
             }
             changes.push(Change::Project { directory: directory.into() });
+        }
+        Step::RemoveOld { package, .. } => {
+            changes.push(Change::Loader);
+            changes.extend(world(host, std::slice::from_ref(package)));
         }
         Step::FirstStart | Step::Ready { .. } | Step::Reboot { .. } | Step::Finish => {}
     }

@@ -35,7 +35,9 @@ pub enum Command {
     Status(StatusArgs),
     Rollback(RollbackArgs),
     /// Hidden: what waits for the first-boot tools before it restarts the host.
-    RebootWhenReady,
+    RebootWhenReady {
+        kexec: bool,
+    },
     Render(RenderWhat),
     ModuleInspect(PathBuf),
     Completions(Shell),
@@ -100,7 +102,11 @@ pub enum Color {
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Args)]
-pub struct InstallArgs {}
+pub struct InstallArgs {
+    /// Try a kernel again that was tried before and did not work
+    #[arg(long)]
+    pub retry_kernel: bool,
+}
 
 #[derive(Debug, Clone, PartialEq, Default, Args)]
 pub struct PlanArgs {
@@ -249,7 +255,11 @@ enum RawCommand {
     Rollback(RollbackArgs),
     /// Restart once cloud-init or tiny-cloud has ended
     #[command(hide = true)]
-    RebootWhenReady,
+    RebootWhenReady {
+        /// Start the kernel that was loaded for it
+        #[arg(long)]
+        kexec: bool,
+    },
     /// Print a file as it would be written
     Render {
         #[arg(value_enum)]
@@ -285,7 +295,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         Some(RawCommand::Resume) => Command::Resume,
         Some(RawCommand::Status(args)) => Command::Status(args),
         Some(RawCommand::Rollback(args)) => Command::Rollback(args),
-        Some(RawCommand::RebootWhenReady) => Command::RebootWhenReady,
+        Some(RawCommand::RebootWhenReady { kexec }) => Command::RebootWhenReady { kexec },
         Some(RawCommand::Render { what }) => Command::Render(what),
         Some(RawCommand::Module(RawModule::Inspect { file })) => Command::ModuleInspect(file),
         Some(RawCommand::Completions { shell }) => Command::Completions(shell),
@@ -297,7 +307,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
     // Decided here, so that no command can forget to look.
     match command {
         Command::Wizard | Command::Install(_) => Ok(Command::Plan(PlanArgs::default())),
-        Command::Resume | Command::Rollback(_) | Command::RebootWhenReady => {
+        Command::Resume | Command::Rollback(_) | Command::RebootWhenReady { .. } => {
             Err(Exit::usage("--dry-run is for install", "leave it out, or run `awg-install status` first"))
         }
         reads_only => Ok(reads_only),

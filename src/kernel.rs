@@ -68,6 +68,37 @@ pub fn verify(host: &Host, release: &str, flavour: &str) -> Result<()> {
     Ok(())
 }
 
+/// Loads an installed kernel into memory, to be started by the one that runs.
+pub fn load_for_kexec(host: &Host, flavour: &str) -> Result<()> {
+    let sh = host.shell();
+    let entry = bootloader::entry(host, flavour)?;
+    let linux = format!("/boot/vmlinuz-{flavour}");
+    let initrd = format!("/boot/initramfs-{flavour}");
+    let append = format!("{} {}", entry.append, bootloader::TRIAL_PARAMETERS);
+    let load = cmd!(sh, "kexec -s -l {linux} --initrd={initrd} --command-line={append}");
+    host.run(load, Limits::seconds(60), "loading the new kernel").map(drop)
+}
+
+/// Removes the kernel that ran before. What its package's scripts leave goes too: a module directory that
+/// stays would have the next initramfs made for the wrong release.
+pub fn remove_old(host: &Host, package: &str, release: &str) -> Result<()> {
+    let sh = host.shell();
+    let flavour = package.trim_start_matches("linux-");
+    if host.release() == release || bootloader::default(host) == flavour {
+        return Err(Error::step(format!("{release} still runs or is still the default"))
+            .remedy("boot the new kernel by default, then run this again"));
+    }
+    host.run(cmd!(sh, "apk --wait 60 del {package}"), Limits::seconds(APK), "removing the old kernel")?;
+    if host.exists(format!("/usr/share/kernel/{flavour}/kernel.release")) {
+        return Err(Error::step(format!("{package} is still installed after `apk del`"))
+            .cause("another package needs it")
+            .remedy(format!("see `apk info -r {package}`, or set kernel.keep_old: true")));
+    }
+    host.remove_tree(format!("/lib/modules/{release}"))?;
+    host.remove_file(format!("/boot/initramfs-{flavour}"))?;
+    bootloader::regenerate(host)
+}
+
 /// Writes the module for `release` and indexes it with kmod's depmod. `bytes` are those that were
 /// inspected; without any, the file that is there is indexed.
 pub fn install_module(host: &Host, release: &str, bytes: Option<&[u8]>, arch: &str) -> Result<()> {

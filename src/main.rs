@@ -68,7 +68,8 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
                 return Err(Error::new(Kind::Usage, "there is no terminal to ask on")
                     .remedy("use --unattended (or --yes) to go ahead without a question"));
             }
-            run::install(host, &config, report, Wish { reboot: !globals.no_reboot, confirm })
+            let retry = matches!(&cli.command, Command::Install(args) if args.retry_kernel);
+            run::install(host, &config, report, Wish { reboot: !globals.no_reboot, confirm, retry })
         }
         Command::Plan(args) => {
             let config = setup::configuration(host, cli)?;
@@ -88,7 +89,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
                 return Ok(code);
             }
             let config = setup::configuration(host, cli)?;
-            run::resume(host, &config, report, Wish { reboot: !globals.no_reboot, confirm: false })
+            run::resume(host, &config, report, Wish { reboot: !globals.no_reboot, confirm: false, retry: false })
         }
         Command::Status(args) => {
             host.require_root()?;
@@ -102,7 +103,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             host.require_root()?;
             undo::rollback(host, report, args.purge_data, !globals.no_reboot)
         }
-        Command::RebootWhenReady => reboot::when_ready(host).map(|()| 0),
+        Command::RebootWhenReady { kexec } => reboot::when_ready(host, *kexec).map(|()| 0),
         Command::Render(what) => render(cli, host, *what),
         Command::ModuleInspect(file) => inspect(host, report, file),
         Command::Completions(shell) => print(&cli::completions(*shell)),

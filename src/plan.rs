@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::choice::{Choice, choose};
-use crate::config::{Config, Ipv6, Release};
+use crate::config::{Config, Ipv6, Reboot, Release};
 use crate::error::{Error, Kind, Result};
 use crate::facts::{Facts, apk, kernel::EXTRA};
 use crate::host::files::sha256;
@@ -13,6 +13,8 @@ use crate::receipt::Receipt;
 use crate::step::{GUARD_SERVICE, RESUME, Step, TRIAL};
 
 pub const SCHEMA: u32 = 1;
+/// The package that starts one kernel from another.
+const KEXEC: &str = "kexec-tools";
 
 /// What would be changed, in this order, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,12 +62,16 @@ pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Result
     }
     steps.host_files();
     if switch && let Some(release) = &choice.release {
-        steps.reboot(release)?;
+        steps.reboot(release, receipt.is_some_and(|r| r.kexec_failed))?;
     }
     if let Some(release) = &choice.release {
         steps.default(release, switch)?;
     }
     steps.runtime();
+    if let Some(release) = &choice.release {
+        let old = receipt.map(|r| r.origin.as_str()).filter(|o| !o.is_empty()).unwrap_or(&facts.kernel.running);
+        steps.remove_old(release, old);
+    }
     if !matches!(facts.os.init.as_str(), "openrc") || switch || serviced(facts) {
         steps.finish(switch);
     }
@@ -212,7 +218,7 @@ impl Steps<'_> {
         self.write(first, "only root can read it");
     }
 
-    fn reboot(&mut self, release: &str) -> Result<()> {
+    fn reboot(&mut self, release: &str, kexec_failed: bool) -> Result<()> {
         let flavour = parse(release)?.flavour().to_string();
         self.write(Owned::ResumeService, "goes on by itself after the reboot");
         if self.facts.services.get(RESUME).is_none_or(|s| s.runlevels.is_empty()) {
@@ -222,12 +228,40 @@ impl Steps<'_> {
         if self.facts.services.get(GUARD_SERVICE).is_none_or(|s| s.runlevels.is_empty()) {
             self.add(enable(GUARD_SERVICE, "sysinit"), "started before anything else can hang");
         }
-        self.add(
-            Step::Arm { flavour, release: release.into() },
-            "one boot only: whatever goes wrong, the next restart is back on the old kernel",
-        );
-        self.add(Step::Reboot { release: release.into() }, "a kernel is switched by starting it");
+        let kexec = self.config.kernel.reboot == Reboot::Kexec && !kexec_failed;
+        if kexec {
+            let there = self.facts.apk.as_ref().is_some_and(|a| a.installed.contains_key(KEXEC));
+            if !there {
+                let add = vec![KEXEC.to_string()];
+                self.add(Step::Packages { add, what: "kexec".into() }, "the new kernel is started by this one");
+            }
+        } else {
+            self.add(
+                Step::Arm { flavour, release: release.into() },
+                "one boot only: whatever goes wrong, the next restart is back on the old kernel",
+            );
+        }
+        let why = if kexec {
+            "the loader still starts the old kernel: any other restart is the way back"
+        } else {
+            "a kernel is switched by starting it"
+        };
+        self.add(Step::Reboot { release: release.into(), kexec }, why);
         Ok(())
+    }
+
+    /// `keep_old: false`: the kernel that ran when the installation was begun goes, last of all.
+    fn remove_old(&mut self, release: &str, old: &str) {
+        let here = self.facts.kernel.installed.iter().any(|k| k.release == old);
+        if self.config.kernel.keep_old || old == release || !here {
+            return;
+        }
+        if let Ok(parsed) = old.parse::<Release>() {
+            self.add(
+                Step::RemoveOld { package: parsed.package(), release: old.into() },
+                "kernel.keep_old is false, and the new kernel is proven by now; undoing needs the package again",
+            );
+        }
     }
 
     fn default(&mut self, release: &str, switch: bool) -> Result<()> {

@@ -1,7 +1,7 @@
 //! What can be known to fail is found before anything is changed.
 
 use crate::choice::Choice;
-use crate::config::{Config, ModuleSource, PackageSource, Reboot, Web};
+use crate::config::{Config, ModuleSource, PackageSource, Web};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::owned::Rung;
@@ -86,7 +86,6 @@ pub fn notes(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
 fn not_yet(config: &Config) -> Result<()> {
     let key = match () {
         () if config.server.web == Web::Https => "server.web: https",
-        () if config.kernel.reboot == Reboot::Kexec => "kernel.reboot: kexec",
         () if !matches!(config.kernel.package, PackageSource::Repository) => "kernel.package other than repository",
         () if matches!(
             config.module.source,

@@ -29,11 +29,20 @@ pub enum End {
 
 /// Records what is expected of the restart and asks for it. Everything is durable before.
 pub fn ask(host: &Host, receipt: &mut Receipt, release: &str, allowed: bool) -> Result<End> {
+    begin(host, receipt, release, allowed, false)
+}
+
+/// The same, by the kernel that was loaded for kexec.
+pub fn ask_kexec(host: &Host, receipt: &mut Receipt, release: &str) -> Result<End> {
+    begin(host, receipt, release, true, true)
+}
+
+fn begin(host: &Host, receipt: &mut Receipt, release: &str, allowed: bool, kexec: bool) -> Result<End> {
     let attempt = match &receipt.reboot {
         Some(r) if r.expected_release == release && r.boot_id == host.boot_id() => r.attempt + 1,
         _ => 1,
     };
-    receipt.reboot = Some(Reboot { boot_id: host.boot_id(), expected_release: release.into(), attempt });
+    receipt.reboot = Some(Reboot { boot_id: host.boot_id(), expected_release: release.into(), attempt, kexec });
     let back = receipt.outcome == Outcome::RollingBack;
     let (end, code, summary) = if allowed {
         (End::Rebooting, 0, format!("reboot into {release} scheduled; the rest follows by itself"))
@@ -56,18 +65,28 @@ pub fn ask(host: &Host, receipt: &mut Receipt, release: &str, allowed: bool) -> 
 /// of it would run it all again, or leave its files empty (cloud-init issue 5699).
 fn restart(host: &Host, receipt: &mut Receipt) -> Result<()> {
     let sh = host.shell();
-    let Some(tool) = first_boot_tool(host) else {
+    let tool = first_boot_tool(host);
+    if receipt.reboot.as_ref().is_some_and(|r| r.kexec) {
+        let pid = host.detach(cmd!(sh, "{SELF} reboot-when-ready --kexec"))?;
+        return wait_note(host, receipt, tool, pid);
+    }
+    if tool.is_none() {
         // A short delay lets the caller, such as an SSH session, read the outcome.
         return host.detach(cmd!(sh, "reboot -d 3")).map(drop);
-    };
+    }
     let pid = host.detach(cmd!(sh, "{SELF} reboot-when-ready"))?;
+    wait_note(host, receipt, tool, pid)
+}
+
+fn wait_note(host: &Host, receipt: &mut Receipt, tool: Option<&str>, pid: u32) -> Result<()> {
+    let Some(tool) = tool else { return Ok(()) };
     receipt.summary =
         format!("{}; process {pid} (awg-install reboot-when-ready) waits for {tool} to end first", receipt.summary);
     receipt.save(host)
 }
 
 /// What `reboot-when-ready` does: in a session of its own, so that its caller's end does not end it.
-pub fn when_ready(host: &Host) -> Result<()> {
+pub fn when_ready(host: &Host, kexec: bool) -> Result<()> {
     let _ = nix::unistd::setsid();
     let began = Instant::now();
     while first_boot_tool(host).is_some() && began.elapsed() < FIRST_BOOT {
@@ -75,6 +94,15 @@ pub fn when_ready(host: &Host) -> Result<()> {
     }
     host.sync();
     let sh = host.shell();
+    if kexec {
+        std::thread::sleep(Duration::from_secs(3));
+        // Services are stopped and file systems made read-only as for a restart. That ends every process
+        // but those of this session.
+        host.ask(cmd!(sh, "openrc shutdown"), Limits::seconds(120));
+        host.ask(cmd!(sh, "kexec -e"), Limits::seconds(30));
+        // Still here: the loader starts the old kernel, and the resumed run hears of it.
+        return host.run(cmd!(sh, "reboot -f"), Limits::seconds(60), "restarting the host").map(drop);
+    }
     host.run(cmd!(sh, "reboot -d 3"), Limits::seconds(60), "restarting the host").map(drop)
 }
 

@@ -33,6 +33,9 @@ pub struct Receipt {
     pub purge_data: bool,
     /// Present from before a reboot is asked for until its outcome is known.
     pub reboot: Option<Reboot>,
+    /// kexec did not bring the new kernel up here: the loader starts it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kexec_failed: bool,
     /// Kernels that were tried and failed, with the reason.
     pub ruled_out: Vec<RuledOut>,
     pub steps: Vec<Entry>,
@@ -66,6 +69,9 @@ pub struct Reboot {
     pub expected_release: String,
     /// How often a reboot into it was asked for.
     pub attempt: u32,
+    /// The running kernel was to start it by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kexec: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -227,14 +233,18 @@ impl Receipt {
 
     /// Copies of prior files that are recorded so far.
     pub fn copies(&self) -> usize {
-        let kept = |c: &Change| matches!(c, Change::File { was: Was::Different { .. }, .. });
-        self.steps.iter().flat_map(|e| &e.prior).filter(|c| kept(c)).count()
+        copies(self.steps.iter().flat_map(|e| &e.prior))
     }
 
     /// Something is under way that a later `resume` has to finish.
     pub fn pending(&self) -> bool {
         matches!(self.outcome, Outcome::Running | Outcome::RebootScheduled | Outcome::RebootNeeded)
     }
+}
+
+/// How many of these changes keep a copy of a file.
+pub fn copies<'a>(changes: impl Iterator<Item = &'a Change>) -> usize {
+    changes.filter(|c| matches!(c, Change::File { was: Was::Different { .. }, .. })).count()
 }
 
 impl Change {

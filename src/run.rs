@@ -29,6 +29,8 @@ pub struct Wish {
     pub reboot: bool,
     /// Ask before acting.
     pub confirm: bool,
+    /// Forget that kernels were tried and failed.
+    pub retry: bool,
 }
 
 /// The lock that every changing command holds.
@@ -106,6 +108,11 @@ pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Res
     if let Some(receipt) = &mut receipt {
         undo::refuse_unfinished(receipt)?;
         settle_reboot(host, receipt, report)?;
+        if wish.retry && !receipt.ruled_out.is_empty() {
+            receipt.ruled_out.clear();
+            receipt.kexec_failed = false;
+            receipt.save(host)?;
+        }
     }
     reconcile(host, config, report, wish, receipt)
 }
@@ -254,6 +261,12 @@ fn settle_reboot(host: &Host, receipt: &mut Receipt, report: &Report) -> Result<
     let reason = if running == *expected {
         reboot::stop_watchdog(host);
         report.note(&format!("the host runs {running}, as expected"));
+        receipt.reboot = None;
+        return receipt.save(host);
+    } else if asked.boot_id != host.boot_id() && asked.kexec {
+        // The loader was not armed: it has not been tried yet.
+        report.note(&format!("{expected} did not come up by kexec; the boot loader starts it next"));
+        receipt.kexec_failed = true;
         receipt.reboot = None;
         return receipt.save(host);
     } else if asked.boot_id != host.boot_id() {

@@ -30,10 +30,17 @@ pub enum Step {
     Pull { image: String },
     /// A boot entry of its own for the new kernel, started once; the default stays.
     Arm { flavour: String, release: String },
-    /// Restart the host. Nothing after this step happens in the same run.
-    Reboot { release: String },
+    /// Restart the host. Nothing after this step happens in the same run. With `kexec` the running kernel
+    /// starts the new one itself, and the loader, which is not armed then, knows only the old one.
+    Reboot {
+        release: String,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        kexec: bool,
+    },
     /// Make the running kernel what the loader starts by default; take the trial entry away.
     Default { flavour: String, release: String },
+    /// Remove the kernel that ran before, now that the new one is proven.
+    RemoveOld { package: String, release: String },
     /// Load kernel modules.
     Load { modules: Vec<String> },
     /// Set sysctl values that differ.
@@ -68,7 +75,8 @@ impl Step {
             Step::Start { service } => format!("start:{service}"),
             Step::Pull { image } => format!("pull:{image}"),
             Step::Arm { release, .. } => format!("arm:{release}"),
-            Step::Reboot { release } => format!("reboot:{release}"),
+            Step::Reboot { release, .. } => format!("reboot:{release}"),
+            Step::RemoveOld { release, .. } => format!("remove-old:{release}"),
             Step::Default { release, .. } => format!("default:{release}"),
             Step::Load { modules } => format!("load:{}", modules.join(",")),
             Step::Sysctl { .. } => "sysctl".into(),
@@ -95,7 +103,11 @@ impl fmt::Display for Step {
             Step::Start { service } => write!(f, "start service {service}"),
             Step::Pull { image } => write!(f, "pull image {image}"),
             Step::Arm { release, .. } => write!(f, "arm {release} for one boot; the default stays as it is"),
-            Step::Reboot { release } => write!(f, "reboot into {release}; the rest follows by itself"),
+            Step::Reboot { release, kexec } => {
+                let how = if *kexec { " by kexec, without the firmware" } else { "" };
+                write!(f, "reboot into {release}{how}; the rest follows by itself")
+            }
+            Step::RemoveOld { package, release } => write!(f, "remove the old kernel {release} ({package})"),
             Step::Default { release, .. } => write!(f, "make {release} the default at boot"),
             Step::Load { modules } => write!(f, "load {}", modules.join(" ")),
             Step::Sysctl { values } => {

@@ -133,9 +133,9 @@ fn settle(host: &Host, report: &Report, receipt: &mut Receipt) -> Result<()> {
 
 /// Arms the kernel that ran before and restarts into it, as the installation did with the new one.
 fn back_to_the_old_kernel(host: &Host, report: &Report, receipt: &mut Receipt, may_reboot: bool) -> Result<u8> {
-    let old = receipt.origin.clone();
-    let flavour = installed_flavour(host, &old).ok_or_else(|| {
-        Error::step(format!("the kernel that ran before, {old:?}, is not installed any more"))
+    let origin = receipt.origin.clone();
+    let (flavour, old) = installed_like(host, &origin).ok_or_else(|| {
+        Error::step(format!("the kernel that ran before, {origin:?}, is not installed any more"))
             .cause("without it, taking the new one away would leave nothing to boot")
             .remedy("install it (apk add linux-virt), then run `awg-install rollback` again")
     })?;
@@ -173,9 +173,14 @@ fn record(host: &Host, receipt: &mut Receipt, step: &Step) -> Result<()> {
     receipt.save(host)
 }
 
-fn installed_flavour(host: &Host, release: &str) -> Option<String> {
-    let named = |f: &String| host.read_trimmed(format!("/usr/share/kernel/{f}/kernel.release"));
-    host.names("/usr/share/kernel").into_iter().find(|f| named(f).as_deref() == Some(release))
+/// Flavour and release of the kernel that ran before; where its package was removed and added again,
+/// what is there now of its flavour.
+fn installed_like(host: &Host, release: &str) -> Option<(String, String)> {
+    let named = |f: String| Some((host.read_trimmed(format!("/usr/share/kernel/{f}/kernel.release"))?, f));
+    let all: Vec<(String, String)> =
+        host.names("/usr/share/kernel").into_iter().filter_map(named).map(|(r, f)| (f, r)).collect();
+    let exact = all.iter().find(|(_, r)| r == release);
+    exact.or(all.iter().find(|(f, _)| release.ends_with(&format!("-{f}")))).cloned()
 }
 
 fn undo_entry(host: &Host, receipt: &mut Receipt, index: usize, purge_data: bool) -> Result<()> {

@@ -33,6 +33,12 @@ if [ -n "${FAKE_FAIL:-}" ]; then
 	set +f
 fi
 
+# FAKE_SLOW: a pattern against the whole command line; a match takes a second longer.
+if [ -n "${FAKE_SLOW:-}" ]; then
+	# shellcheck disable=SC2254
+	case "$me $*" in $FAKE_SLOW) sleep 1 ;; esac
+fi
+
 running() { read -r release < "$root/proc/sys/kernel/osrelease" && printf '%s\n' "$release"; }
 
 started() { [ -e "$root/run/openrc/started/$1" ]; }

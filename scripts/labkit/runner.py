@@ -147,6 +147,7 @@ class _Stage:
         host = self.scenario.host
         if host["from"]:
             base = _snapshot(self.bench, host["from"])
+            self.trees = json.loads(base.with_suffix(".trees.json").read_text())
             story = f"boots the machine that was kept as `{host['from']}`"
         else:
             base = self.bench.base(host["alpine"], host["disk"])
@@ -180,6 +181,8 @@ class _Stage:
         target = _snapshot(self.bench, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.place / "disk.qcow2", target)
+        # What was recorded here can be compared with in scenarios that start from this disk.
+        target.with_suffix(".trees.json").write_text(json.dumps(self.trees))
         target.with_suffix(".json").write_text(
             json.dumps(_inputs(self.bench, self.scenario, self.binary)))
 
@@ -214,7 +217,8 @@ def _fresh(bench, maker, name, binary):
         made_from = json.loads(image.with_suffix(".json").read_text())
     except (OSError, ValueError):
         return False
-    return image.is_file() and made_from == _inputs(bench, maker, binary)
+    trees = image.with_suffix(".trees.json")
+    return image.is_file() and trees.is_file() and made_from == _inputs(bench, maker, binary)
 
 
 def _inputs(bench, maker, binary):

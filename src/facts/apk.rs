@@ -10,8 +10,17 @@ use crate::host::{Host, Limits};
 pub const REPOSITORIES: &str = "/etc/apk/repositories";
 pub const WORLD: &str = "/etc/apk/world";
 /// Packages whose versions decide anything here.
-pub const PACKAGES: &[&str] =
-    &["docker", "docker-cli-compose", "iptables", "kmod", "linux-firmware-none", "linux-lts", "linux-virt", "mkinitfs"];
+pub const PACKAGES: &[&str] = &[
+    "docker",
+    "docker-cli-compose",
+    "iptables",
+    "kexec-tools",
+    "kmod",
+    "linux-firmware-none",
+    "linux-lts",
+    "linux-virt",
+    "mkinitfs",
+];
 
 pub fn probe(host: &Host, os: &Os, reach: Reach) -> Apk {
     let repositories = parse_repositories(&host.read_text(REPOSITORIES).unwrap_or_default());
