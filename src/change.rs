@@ -165,10 +165,7 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
         }
         Change::Loader => bootloader::regenerate(host),
         Change::Armed => bootloader::disarm(host),
-        Change::Leftover { path } => {
-            host.remove_tree(path)?;
-            host.remove_file(path)
-        }
+        Change::Leftover { path } => host.remove_tree(path),
         Change::Data { path } => {
             if purge_data {
                 host.remove_tree(path)

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import debs, keeper, material, runner, scenario, setup
+from . import cuts, debs, keeper, material, runner, scenario, setup
 from .bench import cache_directory
 from .channel import Silent
 
@@ -20,7 +20,7 @@ def main(arguments):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cache = cache_directory()
     problem = setup.ensure()
-    if not problem and options.action in (_run, _up) and os.geteuid() != 0:
+    if not problem and options.action in (_run, _up, _cuts) and os.geteuid() != 0:
         problem = "the lab makes device nodes and file owners; run it as root"
     try:
         if problem and options.action is _run and options.scenarios:
@@ -61,6 +61,13 @@ def _parser():
     run.add_argument("--log", metavar="DIR", help="where to write console logs and narratives")
     run.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
     run.set_defaults(action=_run)
+
+    cut = commands.add_parser("cuts", help="cut the power at random moments of an installation")
+    cut.add_argument("--count", type=int, default=30, metavar="N")
+    cut.add_argument("--seed", type=int, default=1, metavar="N")
+    cut.add_argument("--jobs", type=int, default=2, metavar="N", help="machines at the same time")
+    cut.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
+    cut.set_defaults(action=_cuts)
 
     shell = commands.add_parser("shell", help="console of a running machine, or one command in it")
     shell.add_argument("name")
@@ -136,6 +143,15 @@ def _run(options, cache):
     return runner.run(chosen, names, cache, TOP, runner.Options(
         keep=options.keep, binary=options.binary, strict=options.ci or options.all,
         log=Path(options.log).resolve() if options.log else cache / "runs"))
+
+
+def _cuts(options, cache):
+    bench = runner.make_bench(cache)
+    try:
+        binary = Path(options.binary).resolve() if options.binary else runner.build(TOP)
+        return cuts.run(bench, binary, cache, options.count, options.seed, options.jobs)
+    finally:
+        bench.close()
 
 
 def _shell(options, cache):

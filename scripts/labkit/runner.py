@@ -32,7 +32,7 @@ class Options:
 def run(scenarios, names, cache, top, options):
     """Runs the named scenarios, and before them those that make their snapshots."""
     try:
-        bench = _bench(cache)
+        bench = make_bench(cache)
     except (material.Unavailable, debs.Unavailable) as error:
         if options.strict:
             raise Silent(f"no machine can be made here: {error}") from None
@@ -56,7 +56,8 @@ def first_look(top, reason):
     os.execv(top / "scripts/first-look", ["first-look"])
 
 
-def _bench(cache):
+def make_bench(cache):
+    """What machines need, made ready; says what it does."""
     bench = Bench(cache)
     for note in bench.material.notes:
         print(f"lab: {note}")
@@ -235,6 +236,11 @@ def _binary(scenarios, names, top, options):
         return Path(options.binary).resolve()
     if not any(scenarios[name].host["binary"] for name in names):
         return None
+    return build(top)
+
+
+def build(top):
+    """The static program."""
     print("lab: builds the program (scripts/build-static)")
     done = subprocess.run([top / "scripts/build-static"], stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:

@@ -191,9 +191,12 @@ impl Host {
         }
     }
 
-    /// Removes a directory and all in it. Links are removed, never followed.
+    /// Removes a file, or a directory and all in it. Links are removed, never followed.
     pub fn remove_tree(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
+        if !self.path(path).symlink_metadata().is_ok_and(|m| m.is_dir()) {
+            return self.remove_file(path);
+        }
         match fs::remove_dir_all(self.path(path)) {
             Err(e) if e.kind() != ErrorKind::NotFound => {
                 Err(Error::step(format!("{}: cannot be removed", path.display())).cause(e))
