@@ -171,7 +171,7 @@ fn add_repository(host: &Host, url: &str) -> Result<()> {
         host.write(apk::REPOSITORIES, text.as_bytes(), mode)?;
     }
     let sh = host.shell();
-    host.run(cmd!(sh, "apk --wait 60 update"), Limits::seconds(300), "reading the repositories").map(drop)
+    host.run(cmd!(sh, "apk --wait 300 update"), Limits::seconds(600), "reading the repositories").map(drop)
 }
 
 fn load(host: &Host, modules: &[String]) -> Result<()> {

@@ -226,8 +226,8 @@ fn undo_world(host: &Host, package: &str, was: Option<&str>) -> Result<()> {
         return Ok(());
     }
     let (cmd, doing) = match was {
-        None => (cmd!(sh, "apk --wait 60 del {package}"), "removing the package"),
-        Some(constraint) => (cmd!(sh, "apk --wait 60 add {constraint}"), "restoring the package"),
+        None => (cmd!(sh, "apk --wait 300 del {package}"), "removing the package"),
+        Some(constraint) => (cmd!(sh, "apk --wait 300 add {constraint}"), "restoring the package"),
     };
     host.run(cmd, Limits::seconds(900), doing).map(drop)
 }

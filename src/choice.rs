@@ -6,10 +6,15 @@ use crate::config::{Config, Fallback, Mode, ModuleSource, PackageSource, Reboot,
 use crate::error::{Error, Kind, Result};
 use crate::facts::Facts;
 use crate::owned::Rung;
+use crate::preflight;
 use crate::receipt::Receipt;
 
 /// The pair that the user's document was written for; preferred while it can be had.
 pub const PREFERRED: &str = "6.12.50-0-lts";
+
+/// MiB that a kernel without firmware needs, of modules and of image and initramfs while that is made anew.
+const NEED_KERNEL: u64 = 200;
+const NEED_BOOT: u64 = 64;
 
 /// What was chosen and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -209,6 +214,16 @@ pub fn module_for(facts: &Facts, release: &str) -> bool {
     }
 }
 
+/// A kernel that would fill the disk is not begun with: half of it would be worse than none.
+fn no_room(facts: &Facts) -> Option<String> {
+    let others = if facts.engine.installed { 0 } else { preflight::NEED_ENGINE };
+    let others = others + if facts.engine.image.is_none() { preflight::NEED_IMAGE } else { 0 };
+    [("/", NEED_KERNEL + others), ("/boot", NEED_BOOT)].into_iter().find_map(|(place, need)| {
+        let free = facts.free_mib.get(place).filter(|free| **free < need)?;
+        Some(format!("{place} has {free} MiB free, {need} MiB are needed with it"))
+    })
+}
+
 fn obstacle(config: &Config, facts: &Facts, receipt: Option<&Receipt>, release: &str) -> Option<String> {
     if let Some(ruled) = receipt.and_then(|r| r.ruled_out.iter().find(|o| o.release == release)) {
         return Some(format!("it was tried and failed: {}", ruled.reason));
@@ -234,6 +249,9 @@ fn obstacle(config: &Config, facts: &Facts, receipt: Option<&Receipt>, release: 
     }
     if facts.kernel.installed.iter().any(|k| k.release == release && k.modules && k.vmlinuz) {
         return None;
+    }
+    if let Some(why) = no_room(facts) {
+        return Some(why);
     }
     let parsed: Release = match release.parse() {
         Ok(parsed) => parsed,

@@ -14,7 +14,7 @@ const APK: u64 = 1800;
 /// `apk add`, waiting for another apk to end.
 pub fn add_packages(host: &Host, add: &[String]) -> Result<()> {
     let sh = host.shell();
-    let out = host.ask(cmd!(sh, "apk --wait 60 add {add...}"), Limits::seconds(APK));
+    let out = host.ask(cmd!(sh, "apk --wait 300 add {add...}"), Limits::seconds(APK));
     if out.ok() {
         return Ok(());
     }
@@ -88,7 +88,7 @@ pub fn remove_old(host: &Host, package: &str, release: &str) -> Result<()> {
         return Err(Error::step(format!("{release} still runs or is still the default"))
             .remedy("boot the new kernel by default, then run this again"));
     }
-    host.run(cmd!(sh, "apk --wait 60 del {package}"), Limits::seconds(APK), "removing the old kernel")?;
+    host.run(cmd!(sh, "apk --wait 300 del {package}"), Limits::seconds(APK), "removing the old kernel")?;
     if host.exists(format!("/usr/share/kernel/{flavour}/kernel.release")) {
         return Err(Error::step(format!("{package} is still installed after `apk del`"))
             .cause("another package needs it")

@@ -6,10 +6,9 @@ use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::owned::Rung;
 
-/// MiB that a container engine, an image and a kernel without firmware need at most.
-const NEED_ENGINE: u64 = 400;
-const NEED_IMAGE: u64 = 300;
-const NEED_KERNEL: u64 = 200;
+/// MiB that a container engine and an image need at most.
+pub const NEED_ENGINE: u64 = 400;
+pub const NEED_IMAGE: u64 = 300;
 /// MiB of memory below which the container is likely to be killed.
 const LITTLE_MEMORY: u64 = 400;
 /// The first kernel series of Alpine without `ip_tables` (3.23 has 6.18).
@@ -34,7 +33,7 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     ports(config, facts)?;
     engine(facts)?;
     iptables(facts, choice)?;
-    space(facts, choice)
+    space(facts)
 }
 
 /// Things worth saying in the plan.
@@ -166,19 +165,12 @@ fn iptables(facts: &Facts, choice: &Choice) -> Result<()> {
     Ok(())
 }
 
-fn space(facts: &Facts, choice: &Choice) -> Result<()> {
-    let kernel = choice
-        .release
-        .as_ref()
-        .is_some_and(|r| *r != facts.kernel.running && !facts.kernel.installed.iter().any(|k| k.release == *r));
-    let need =
-        [(!facts.engine.installed, NEED_ENGINE), (facts.engine.image.is_none(), NEED_IMAGE), (kernel, NEED_KERNEL)];
+fn space(facts: &Facts) -> Result<()> {
+    let need = [(!facts.engine.installed, NEED_ENGINE), (facts.engine.image.is_none(), NEED_IMAGE)];
     let need: u64 = need.iter().filter(|(wanted, _)| *wanted).map(|(_, mib)| mib).sum();
-    for (place, need) in [("/", need), ("/boot", if kernel { 64 } else { 0 })] {
-        if let Some(free) = facts.free_mib.get(place).filter(|free| **free < need) {
-            return Err(Error::host(format!("{place} has {free} MiB free, {need} MiB are needed"))
-                .remedy("free some space or use a larger disk"));
-        }
+    match facts.free_mib.get("/").filter(|free| **free < need) {
+        None => Ok(()),
+        Some(free) => Err(Error::host(format!("/ has {free} MiB free, {need} MiB are needed"))
+            .remedy("free some space or use a larger disk")),
     }
-    Ok(())
 }

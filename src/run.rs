@@ -13,7 +13,7 @@ use crate::module;
 use crate::owned::{CONFIG, GUARD, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL};
 use crate::plan::{self, Plan};
 use crate::reboot::{self, End};
-use crate::receipt::{Change, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
+use crate::receipt::{Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
 use crate::report::Report;
 use crate::undo;
 
@@ -240,7 +240,12 @@ fn take_back_ruled_out(host: &Host, config: &Config, receipt: &mut Receipt) -> R
     let ruled_out: Vec<String> = receipt.ruled_out.iter().map(|r| r.release.clone()).collect();
     for release in ruled_out {
         let ids = ["module", "arm", "default"].map(|kind| format!("{kind}:{release}"));
-        if !receipt.steps.iter().any(|e| e.state != State::Undone && ids.contains(&e.id)) {
+        // A kernel that was only half installed goes as well; one that is whole may be tried again.
+        let half = format!("kernel:{release}");
+        let belongs =
+            |e: &Entry| e.state != State::Undone && (ids.contains(&e.id) || e.id == half && e.state == State::Started);
+        let chosen: Vec<String> = receipt.steps.iter().filter(|e| belongs(e)).map(|e| e.id.clone()).collect();
+        if chosen.is_empty() {
             continue;
         }
         // A module that does not work must not stay where it would be loaded and found; a container that
@@ -248,7 +253,7 @@ fn take_back_ruled_out(host: &Host, config: &Config, receipt: &mut Receipt) -> R
         change::undo(host, &Change::Project { directory: config.container.directory.to_string() }, false)?;
         // While its file is still indexed: modprobe looks it up.
         change::undo(host, &Change::Loaded { module: module::NAME.into() }, false)?;
-        undo::some(host, receipt, |id| id.starts_with("load:") || ids.iter().any(|i| i == id))?;
+        undo::some(host, receipt, |id| id.starts_with("load:") || chosen.iter().any(|i| i == id))?;
     }
     Ok(())
 }

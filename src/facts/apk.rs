@@ -58,7 +58,7 @@ fn offered(
         None => Vec::new(),
     };
     if reach == Reach::Network {
-        let update = host.ask(cmd!(sh, "apk --wait 60 {extra...} update"), Limits::seconds(180));
+        let update = host.ask(cmd!(sh, "apk --wait 300 {extra...} update"), Limits::seconds(480));
         if !update.ok() {
             problem = Some(format!("`{}`: {}", update.shown, update.tail(3)));
         }
