@@ -211,3 +211,38 @@ fn a_crash_record_says_why() {
     root.run(&["resume"]).expect(8).says("Kernel panic - not syncing: No init found.");
     root.run(&["status"]).expect(8).says("No init found");
 }
+
+/// Only what this program made is undone.
+#[test]
+fn a_host_with_things_of_its_own_gets_them_all_back() {
+    let root = Root::fresh();
+    // Docker, in use, from a repository that the operator has enabled.
+    let repositories = root.read("/etc/apk/repositories").replace("#http", "http");
+    root.write("/etc/apk/repositories", &repositories);
+    for command in ["apk add docker docker-cli-compose", "rc-update add docker default", "rc-service docker start"] {
+        let mut words = command.split(' ');
+        let program = root.path(&format!("/.fakeroot/bin/{}", words.next().unwrap()));
+        let done = std::process::Command::new(program).args(words).env("FAKE_ROOT", root.dir()).output().unwrap();
+        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    root.write("/etc/docker/daemon.json", "{\"log-driver\": \"local\"}\n");
+    // Settings, modules and files where ours go.
+    root.write("/etc/sysctl.d/60-awg-install.conf", "vm.swappiness = 10\n");
+    root.write("/etc/modules-load.d/awg-install.conf", "loop\n");
+    root.write("/etc/modules", "tun\n");
+    root.write("/opt/wg-easy/compose.yaml", "services: {}\n");
+    root.write("/opt/wg-easy/notes.txt", "mine\n");
+    root.write("/etc/update-extlinux.d/mine", "LABEL mine\n  LINUX vmlinuz-virt\n");
+    root.write("/var/lib/docker/volumes/theirs/data", "precious\n");
+    // Of an image with all it brings.
+    root.reboot();
+    let update = std::process::Command::new(root.path("/.fakeroot/bin/update-extlinux"));
+    let mut update = update;
+    assert!(update.env("FAKE_ROOT", root.dir()).status().unwrap().success());
+    let before = root.tree().without(LEFT_BY_ROLLBACK);
+    root.install().expect(0);
+    root.run(&["resume"]).expect(0).says("done: AmneziaWG runs in kernel mode");
+    assert_ne!(root.read("/opt/wg-easy/compose.yaml"), "services: {}\n");
+    rolled_back(&root, &before);
+    assert!(root.loaded("tun"), "it was loaded before");
+}
