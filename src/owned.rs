@@ -187,7 +187,7 @@ pub fn grub_trial(like: &[String], parameters: &str, back: &[String]) -> Result<
     let files: Vec<&str> = linux.split_whitespace().skip(1).take(1).chain(initrd.split_whitespace().skip(1)).collect();
     let setup: Vec<&String> = like.iter().filter(|l| !is(l, "linux") && !is(l, "initrd") && !is(l, "echo")).collect();
     let back: Vec<&String> = back.iter().filter(|l| !is(l, "echo")).collect();
-    fill("trial-entry.grub", minijinja::context! { label => TRIAL, setup, files, linux, initrd, parameters, back })
+    fill("trial-entry.grub", minijinja::context! { label => TRIAL, setup, linux, initrd, parameters, back })
 }
 
 /// Fills a template; a placeholder that nothing fills is an error.

@@ -24,12 +24,12 @@ class Bench:
         self.authority = registry.ca_cert(cache)
         self._registry = None
 
-    def base(self, alpine="3.22.1", size="2G"):
+    def base(self, alpine="3.22.1", size="2G", loader=disk.DEFAULT_LOADER):
         place = self.cache / "disks"
         place.mkdir(parents=True, exist_ok=True)
         with open(place / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return disk.base(self.cache, self.repository, alpine, size, self.authority)
+            return disk.base(self.cache, self.repository, alpine, size, self.authority, loader)
 
     def machine(self, directory, image, hardware, kernels):
         """A machine that reaches its repository, with these kernels, and the registry."""

@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import cuts, debs, keeper, material, runner, scenario, setup
+from . import cuts, debs, disk, keeper, material, runner, scenario, setup
 from .bench import cache_directory
 from .channel import Silent
 
@@ -46,6 +46,7 @@ def _parser():
     up.add_argument("--kernels", default="6.12.50-0-virt,6.12.50-0-lts", metavar="LIST",
                     help="kernels that its repository offers")
     up.add_argument("--alpine", default="3.22.1", metavar="VERSION")
+    up.add_argument("--loader", default=disk.DEFAULT_LOADER, choices=list(disk.LOADERS))
     up.add_argument("--from", dest="snapshot", metavar="SNAPSHOT", help="start from a snapshot")
     up.add_argument("--disk", metavar="FILE", help="boot this disk, as it is, and keep its changes")
     up.add_argument("--memory", type=int, default=1536, metavar="MIB")
@@ -114,6 +115,7 @@ def _up(options, cache):
     settings = {
         "kernels": options.kernels.split(","), "alpine": options.alpine, "files": files,
         "memory": options.memory, "processors": options.processors, "disk": options.disk,
+        "loader": options.loader,
     }
     if options.snapshot:
         settings["from"] = str(cache / "snapshots" / f"{options.snapshot}.qcow2")

@@ -11,6 +11,7 @@ import shutil
 import stat
 import struct
 import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import packages
@@ -31,9 +32,42 @@ _RUNLEVELS = {
 }
 
 
-def base(cache, repository, alpine="3.22.1", size="2G", authority=None):
+@dataclass(frozen=True)
+class _Loader:
+    """How one boot loader comes onto a disk."""
+
+    packages: tuple
+    # Run in the guest at its first boot.
+    install: str
+    # Boot code for the disk's first sector, from the tree; None: `install` writes it.
+    code: str | None = None
+    # Appended to files of its package, as whoever installs the machine does.
+    settings: dict = field(default_factory=dict)
+
+
+DEFAULT_LOADER = "extlinux"
+LOADERS = {
+    "extlinux": _Loader(
+        ("syslinux",), code="usr/share/syslinux/mbr.bin",
+        install="extlinux --install /boot && update-extlinux && cat /boot/extlinux.conf && "
+                "rm -f /boot/extlinux.conf.old"),
+    # The core image goes between the first sector and the partition.
+    "grub": _Loader(
+        ("grub", "grub-bios"),
+        install="grub-install --target=i386-pc /dev/vda && test -s /boot/grub/grubenv && "
+                "update-grub && grep initramfs-virt /boot/grub/grub.cfg",
+        settings={"etc/default/grub":
+                  'GRUB_CMDLINE_LINUX_DEFAULT='
+                  '"modules=sd-mod,usb-storage,ext4 console=ttyS0,115200n8 rootfstype=ext4"\n'
+                  'GRUB_TERMINAL="serial console"\n'
+                  'GRUB_SERIAL_COMMAND="serial --speed=115200 --unit=0 --word=8 --parity=no '
+                  '--stop=1"\n'}),
+}
+
+
+def base(cache, repository, alpine="3.22.1", size="2G", authority=None, loader=DEFAULT_LOADER):
     """The qcow2 image of a fresh machine, built once per set of inputs."""
-    digest = _digest(repository, alpine, size, authority)
+    digest = _digest(repository, alpine, size, authority, loader)
     image = Path(cache) / "disks" / f"base-{digest}.qcow2"
     if image.is_file():
         return image
@@ -42,13 +76,14 @@ def base(cache, repository, alpine="3.22.1", size="2G", authority=None):
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     tree = scratch / "root"
-    _install(tree, repository)
-    _configure(tree, repository, alpine, authority)
+    chosen = LOADERS[loader]
+    _install(tree, repository, chosen)
+    _configure(tree, repository, alpine, authority, chosen)
     raw = scratch / "disk.raw"
-    _make_disk(tree, raw, size)
+    _make_disk(tree, raw, size, chosen)
     built = scratch / "disk.qcow2"
     _run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, built)
-    _install_boot_loader(scratch, built, tree)
+    _install_boot_loader(scratch, built, tree, chosen)
     built.rename(image)
     shutil.rmtree(scratch)
     return image
@@ -62,15 +97,15 @@ def overlay(base_image, path):
     return path
 
 
-def _digest(repository, alpine, size, authority):
-    digest = hashlib.sha256(f"{repository.store} {alpine} {size}".encode())
+def _digest(repository, alpine, size, authority, loader):
+    digest = hashlib.sha256(f"{repository.store} {alpine} {size} {loader}".encode())
     files = [Path(__file__), *sorted(path for path in (GUEST / "base").rglob("*") if path.is_file())]
     for path in [*files, *([authority] if authority else [])]:
         digest.update(f"{path.name} {path.stat().st_mode:o}".encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _install(tree, repository):
+def _install(tree, repository, loader):
     tree.mkdir()
     _run("tar", "-xzf", repository.material.minirootfs, "-C", tree, "--numeric-owner")
     shutil.copy(repository.key.public, tree / "etc/apk/keys" / repository.key.guest_name)
@@ -80,8 +115,8 @@ def _install(tree, repository):
     offered = repository.offer([KERNEL])
     (tree / "etc/apk/repositories").write_text(f"{offered}/main\n")
     output = repository.apk(tree, "add", "--no-progress", *_WORLD)
-    # Its trigger needs the disk that the tree will become; apk would remember the failure.
-    output += repository.apk(tree, "add", "--no-progress", "--no-scripts", "syslinux")
+    # A loader's trigger needs the disk that the tree will become; apk would remember the failure.
+    output += repository.apk(tree, "add", "--no-progress", "--no-scripts", *loader.packages)
     (tree.parent / "apk.log").write_text(output)
     for name in ("null", "zero", "urandom"):
         (tree / "dev" / name).unlink()
@@ -93,7 +128,7 @@ def _install(tree, repository):
     (tree / "var/cache/apk").mkdir(parents=True)
 
 
-def _configure(tree, repository, alpine, authority):
+def _configure(tree, repository, alpine, authority, loader):
     packages.copy_guest("base", tree)
     branch = alpine.rsplit(".", 1)[0]
     (tree / "etc/alpine-release").write_text(f"{alpine}\n")
@@ -109,6 +144,9 @@ def _configure(tree, repository, alpine, authority):
             (tree / "etc/runlevels" / level / service).symlink_to(f"/etc/init.d/{service}")
     shadow = tree / "etc/shadow"
     shadow.write_text(shadow.read_text().replace("root:*:", "root::", 1))
+    for path, lines in loader.settings.items():
+        with open(tree / path, "a") as settings:
+            settings.write(lines)
     if authority:
         certificate = Path(authority).read_text()
         packages.write(tree / "usr/local/share/ca-certificates/lab.crt", certificate)
@@ -116,7 +154,7 @@ def _configure(tree, repository, alpine, authority):
             bundle.write(certificate)
 
 
-def _make_disk(tree, raw, size):
+def _make_disk(tree, raw, size, loader):
     bytes_total = _bytes(size)
     with open(raw, "wb") as disk:
         disk.truncate(bytes_total)
@@ -124,7 +162,7 @@ def _make_disk(tree, raw, size):
     _run("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^64bit,^metadata_csum,^orphan_file",
          "-m", "1", "-L", "root", "-E", f"offset={_PARTITION_START},root_owner=0:0",
          "-d", tree, raw, str(blocks))
-    code = (tree / "usr/share/syslinux/mbr.bin").read_bytes()
+    code = (tree / loader.code).read_bytes() if loader.code else b""
     sectors = blocks * 8
     entry = struct.pack("<B3sB3sII", 0x80, b"\xfe\xff\xff", 0x83, b"\xfe\xff\xff",
                         _PARTITION_START // 512, sectors)
@@ -134,15 +172,14 @@ def _make_disk(tree, raw, size):
         disk.write(struct.pack("<IH", 0x1AB1AB01, 0) + entry + bytes(48) + b"\x55\xaa")
 
 
-def _install_boot_loader(scratch, image, tree):
+def _install_boot_loader(scratch, image, tree, loader):
     machine = Machine(scratch / "first-boot", image)
     machine.start(kernel=tree / "boot/vmlinuz-virt",
                   append="root=/dev/vda1 rw rootfstype=ext4 console=ttyS0 quiet")
     try:
         machine.wait_up(120)
         result = machine.run(
-            "extlinux --install /boot && update-extlinux && cat /boot/extlinux.conf && "
-            "rm -f /boot/extlinux.conf.old && : > /var/log/messages && rm -f /root/.ash_history", 60)
+            f"{loader.install} && : > /var/log/messages && rm -f /root/.ash_history", 120)
         if result.code != 0:
             raise Silent(f"the boot loader could not be written: {result.out}{result.err}")
         machine.shut_down()

@@ -58,7 +58,8 @@ def keep(cache, name):
     try:
         image = options.get("disk")
         if not image:
-            base = options.get("from") or bench.base(options["alpine"])
+            base = options.get("from") or bench.base(
+                options["alpine"], loader=options["loader"])
             image = disk.overlay(Path(base), place / "disk.qcow2")
         hardware = Hardware(options["memory"], options["processors"])
         machine = bench.machine(place, image, hardware, options["kernels"])

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from . import debs
+from . import debs, grub
 from .apk import Package
 
 GUEST = Path(__file__).parent / "guest"
 
 GLIBC = "lab-glibc"
+GRUB_VERSION = "2.12-r8"
 _LIBRARIES = [
     "libc6", "libgcc-s1", "zlib1g", "libzstd1", "liblzma5", "libbz2-1.0", "libssl3t64", "libkmod2",
     "libcap2", "libelf1t64", "libbpf1", "libmnl0", "libxtables12", "libnftnl11", "libip4tc2",
@@ -24,6 +25,7 @@ _LIBRARIES = [
     "liblz4-1", "libpcre2-8-0", "libselinux1", "libtirpc3t64", "libgssapi-krb5-2", "libkrb5-3",
     "libk5crypto3", "libkrb5support0", "libkeyutils1", "libcom-err2", "libpam0g", "libaudit1",
     "libcap-ng0", "libeinfo1", "librc1t64", "libcrypt1", "libdevmapper1.02.1", "libudev1",
+    "libefivar1t64", "libefiboot1t64",
 ]
 _FIRMWARE_FILES = 160
 
@@ -82,6 +84,15 @@ def _base(source):
             depends=["busybox", GLIBC],
             triggers=["/boot"], scripts={".trigger": _SYSLINUX_TRIGGER},
         ), source.fill(["extlinux", "syslinux-common"], _syslinux)),
+        # Its dependency makes its trigger run after that of mkinitfs, as on Alpine.
+        Recipe("main", Package(
+            "grub", GRUB_VERSION, "Bootloader with support for Linux, Multiboot and more",
+            depends=["mkinitfs", GLIBC], triggers=["/boot"], scripts={".trigger": _GRUB_TRIGGER},
+        ), source.fill(["grub-common", "grub2-common"], _grub)),
+        Recipe("main", Package("grub-bios", GRUB_VERSION,
+                               "Bootloader with support for Linux and more (BIOS version)",
+                               depends=["grub"], origin="grub"),
+               source.fill(["grub-pc-bin"], grub.bios)),
         Recipe("main", Package("openrc", "0.56-r0", "OpenRC manages the services of a host",
                                depends=[GLIBC]), source.fill(["openrc"], _openrc)),
         Recipe("main", Package("alpine-base", "3.22.1-r0", "Meta package for minimal alpine base",
@@ -212,6 +223,11 @@ def _syslinux(unpacked, root):
     copy_guest("syslinux", root)
 
 
+def _grub(unpacked, root):
+    grub.common(unpacked, root)
+    copy_guest("grub", root)
+
+
 def _openrc(unpacked, root):
     for program in sorted((unpacked / "usr/sbin").iterdir()):
         if program.name != "openrc-init":
@@ -302,6 +318,13 @@ _SYSLINUX_TRIGGER = """\
 # Stand-in for Alpine's trigger.
 [ "$(. /etc/update-extlinux.conf > /dev/null 2>&1; printf %s "$disable_trigger")" = 1 ] && exit 0
 update-extlinux
+"""
+
+_GRUB_TRIGGER = """\
+#!/bin/sh
+# Stand-in for Alpine's trigger.
+grep -q '^disable_trigger=1' /etc/update-grub.conf 2>/dev/null && exit 0
+exec /usr/sbin/update-grub
 """
 
 _DOCKER_GROUP = """\

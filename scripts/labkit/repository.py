@@ -170,7 +170,8 @@ def _inputs_digest(material):
     """Changes when anything changes that the packages are made of."""
     digest = hashlib.sha256(str(material.kernels).encode())
     own = Path(__file__).parent
-    for path in [own / "packages.py", own / "apk.py", *sorted((own / "guest").rglob("*"))]:
+    recipes = [own / name for name in ("packages.py", "grub.py", "apk.py")]
+    for path in [*recipes, *sorted((own / "guest").rglob("*"))]:
         if path.is_file() and "base" not in path.relative_to(own).parts[1:2]:
             digest.update(f"{path.relative_to(own)} {path.stat().st_mode:o}".encode())
             digest.update(path.read_bytes())

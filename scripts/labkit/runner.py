@@ -104,7 +104,7 @@ def _run_scenario(scenario, bench, binary, options):
     # Made outside the story and its time limit; kept for the next run.
     bench.repository.offer(host["kernels_offered"])
     if not host["from"]:
-        bench.base(host["alpine"], host["disk"])
+        bench.base(host["alpine"], host["disk"], host["loader"])
     narrative = Narrative(place / "narrative.txt")
     narrative.plain(f"== {scenario.name}: {scenario.about}")
     stage = _Stage(scenario, bench, binary, place, narrative)
@@ -151,8 +151,8 @@ class _Stage:
             self.trees = json.loads(base.with_suffix(".trees.json").read_text())
             story = f"boots the machine that was kept as `{host['from']}`"
         else:
-            base = self.bench.base(host["alpine"], host["disk"])
-            story = f"boots a fresh Alpine {host['alpine']} on linux-virt"
+            base = self.bench.base(host["alpine"], host["disk"], host["loader"])
+            story = f"boots a fresh Alpine {host['alpine']} on linux-virt by {host['loader']}"
         image = disk.overlay(base, self.place / "disk.qcow2")
         hardware = Hardware(host["memory"], host["processors"], host["cache"])
         self.machine = self.bench.machine(self.place, image, hardware, host["kernels_offered"])
@@ -225,7 +225,7 @@ def _fresh(bench, maker, name, binary):
 def _inputs(bench, maker, binary):
     host = maker.host
     return {
-        "base": bench.base(host["alpine"], host["disk"]).name,
+        "base": bench.base(host["alpine"], host["disk"], host["loader"]).name,
         "scenario": hashlib.sha256(maker.text.encode()).hexdigest(),
         "binary": hashlib.sha256(binary.read_bytes()).hexdigest() if binary else None,
     }

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from . import disk
+
 _ACTIONS = {
     "run": {"exit", "contains", "absent", "equals", "limit", "about", "quiet"},
     "wait_for": {"exit", "contains", "absent", "limit", "about"},
@@ -21,6 +23,7 @@ _ACTIONS = {
 _HOST = {
     "alpine": "3.22.1", "kernels_offered": ["6.12.50-0-virt", "6.12.50-0-lts"], "from": None,
     "disk": "2G", "memory": 1536, "processors": 1, "cache": "writeback", "binary": True,
+    "loader": disk.DEFAULT_LOADER,
 }
 _KEYS = {"name", "about", "ci", "host", "files", "time_limit", "steps"}
 
@@ -80,6 +83,9 @@ def _load(path):
         raise Invalid(f"{path.name}: lacks {', '.join(sorted(missing))}")
     host = data.get("host") or {}
     _known(f"{path.name}: host", host, _HOST)
+    if host.get("loader", disk.DEFAULT_LOADER) not in disk.LOADERS:
+        raise Invalid(f"{path.name}: host: no loader {host['loader']}; "
+                      f"there are {', '.join(disk.LOADERS)}")
     for number, step in enumerate(data["steps"], 1):
         _check_step(f"{path.name}: step {number}", step)
     return Scenario(
