@@ -43,7 +43,7 @@ def _parser():
 
     up = commands.add_parser("up", help="boot a machine and leave it running")
     up.add_argument("name", nargs="?", default="lab")
-    up.add_argument("--kernels", default="6.12.50-0-virt,6.12.50-0-lts", metavar="LIST",
+    up.add_argument("--kernels", default="6.12.50-0-virt,6.12.50-0-lts.modular", metavar="LIST",
                     help="kernels that its repository offers")
     up.add_argument("--alpine", default="3.22.1", metavar="VERSION")
     up.add_argument("--loader", default=disk.DEFAULT_LOADER, choices=list(disk.LOADERS))
@@ -58,6 +58,7 @@ def _parser():
     run.add_argument("scenarios", nargs="*", metavar="SCENARIO")
     run.add_argument("--all", action="store_true", help="every scenario")
     run.add_argument("--ci", action="store_true", help="the scenarios marked for CI")
+    run.add_argument("--jobs", type=int, default=1, metavar="N", help="machines at the same time")
     run.add_argument("--keep", action="store_true", help="keep the disk for `up --disk`")
     run.add_argument("--log", metavar="DIR", help="where to write console logs and narratives")
     run.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
@@ -143,7 +144,7 @@ def _run(options, cache):
     else:
         names = list(chosen)
     return runner.run(chosen, names, cache, TOP, runner.Options(
-        keep=options.keep, binary=options.binary, strict=options.ci or options.all,
+        keep=options.keep, jobs=options.jobs, binary=options.binary, strict=options.ci or options.all,
         log=Path(options.log).resolve() if options.log else cache / "runs"))
 
 

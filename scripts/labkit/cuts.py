@@ -21,7 +21,7 @@ from .channel import Rebooted, Silent, TimedOut
 from .machine import Hardware
 
 _RELEASE = "6.12.50-0-lts"
-_KERNELS = ["6.12.50-0-virt", _RELEASE]
+_KERNELS = ["6.12.50-0-virt", f"{_RELEASE}.modular"]
 _PROGRAM = "/root/awg-install"
 _INSTALL = f"{_PROGRAM} --unattended --config /root/config.yaml"
 _CONFIG = f"""\

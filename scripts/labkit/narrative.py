@@ -7,8 +7,11 @@ _INDENT = "        | "
 
 
 class Narrative:
-    def __init__(self, path):
+    def __init__(self, path, live=True):
+        """With `live` the story is told as it happens, else as a whole when it is over: stories of
+        machines that run at the same time would be read by nobody."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._live = path, live
         self._file = open(path, "w")
         self._start = time.monotonic()
         self._at_line_start = True
@@ -32,6 +35,9 @@ class Narrative:
     def close(self):
         self._end_line()
         self._file.close()
+        if not self._live:
+            sys.stdout.write(self._path.read_text())
+            sys.stdout.flush()
 
     def plain(self, text):
         self._end_line()
@@ -43,7 +49,8 @@ class Narrative:
             self._at_line_start = True
 
     def _write(self, text):
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        if self._live:
+            sys.stdout.write(text)
+            sys.stdout.flush()
         self._file.write(text)
         self._file.flush()

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,8 @@ class Options:
     keep: bool
     binary: str | None
     log: Path
+    # How many machines run at the same time.
+    jobs: int = 1
     # Without a machine: an error, not a first look at the job on a fake root.
     strict: bool = False
 
@@ -72,26 +76,40 @@ def make_bench(cache):
 
 
 def _run_all(scenarios, names, bench, binary, options):
-    results = {}
+    """Each on its own, or several at the same time; one that starts where another ends comes after it."""
+    results, lock = {}, threading.Lock()
+    running = {}
 
     def run_one(name):
-        if name in results:
-            return
         scenario, fault = scenarios[name], None
         source = scenario.host["from"]
         if source:
             maker = scenarios_module.maker_of(scenarios, source)
-            if not _fresh(bench, maker, source, binary):
-                print(f"{name} starts where {maker.name} ends; that runs first")
-                run_one(maker.name)
-                if results[maker.name][0]:
+            with lock:
+                needed = maker.name in running or not _fresh(bench, maker, source, binary)
+            if needed:
+                print(f"{name} starts where {maker.name} ends; that runs first", flush=True)
+                if once(maker.name)[0]:
                     fault = f"{maker.name}, from which it starts, failed"
         start = time.monotonic()
         problem = fault or _run_scenario(scenario, bench, binary, options)
-        results[name] = (problem, time.monotonic() - start)
+        return problem, time.monotonic() - start
 
-    for name in names:
-        run_one(name)
+    def once(name):
+        with lock:
+            begun = name in running
+            if not begun:
+                running[name] = Future()
+        if not begun:
+            try:
+                running[name].set_result(run_one(name))
+            except BaseException as error:
+                running[name].set_exception(error)
+        return running[name].result()
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for name, result in zip(names, pool.map(once, names)):
+            results[name] = result
     return results
 
 
@@ -105,7 +123,7 @@ def _run_scenario(scenario, bench, binary, options):
     bench.repository.offer(host["kernels_offered"])
     if not host["from"]:
         bench.base(host["alpine"], host["disk"], host["loader"])
-    narrative = Narrative(place / "narrative.txt")
+    narrative = Narrative(place / "narrative.txt", live=options.jobs == 1)
     narrative.plain(f"== {scenario.name}: {scenario.about}")
     stage = _Stage(scenario, bench, binary, place, narrative)
     number = 0
