@@ -23,4 +23,5 @@ pub mod setup;
 pub mod status;
 pub mod step;
 pub mod undo;
+pub mod unpack;
 pub mod yaml;
