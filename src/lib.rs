@@ -11,6 +11,7 @@ pub mod error;
 pub mod facts;
 pub mod fetch;
 pub mod host;
+pub mod initramfs;
 pub mod kernel;
 pub mod module;
 pub mod owned;

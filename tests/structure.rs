@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["error"],
     &["unpack", "yaml"],
     &["host"],
-    &["config", "module"],
+    &["config", "initramfs", "module"],
     // What can be known of a host; no decision is made here.
     &["facts", "fetch"],
     // Data that decisions are made of.
@@ -33,7 +33,8 @@ const CROSSINGS: &[(&str, &str, &str)] =
     &[("undo", "run", "the lock that every changing command takes"), ("status", "run", "the same look at the host")];
 
 /// Parts that must not see the host: their result is a function of their arguments.
-const PURE: &[&str] = &["choice", "config", "module", "owned", "plan", "preflight", "step", "unpack", "yaml"];
+const PURE: &[&str] =
+    &["choice", "config", "initramfs", "module", "owned", "plan", "preflight", "step", "unpack", "yaml"];
 
 /// Text that only the named files may contain, and why.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
