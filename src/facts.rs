@@ -9,6 +9,7 @@ pub mod engine;
 pub mod kernel;
 pub mod network;
 pub mod os;
+pub mod root;
 
 use std::collections::{BTreeMap, BTreeSet};
 

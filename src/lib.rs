@@ -7,6 +7,7 @@ pub mod choice;
 pub mod cli;
 pub mod config;
 pub mod container;
+pub mod drivers;
 pub mod error;
 pub mod facts;
 pub mod fetch;

@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
     // What can be known of a host; no decision is made here.
     &["facts", "fetch"],
     // Data that decisions are made of.
-    &["owned", "step", "receipt"],
+    &["drivers", "owned", "step", "receipt"],
     // Decisions: pure functions, see PURE.
     &["choice", "preflight", "plan"],
     // What people see, and what acts.
@@ -34,7 +34,7 @@ const CROSSINGS: &[(&str, &str, &str)] =
 
 /// Parts that must not see the host: their result is a function of their arguments.
 const PURE: &[&str] =
-    &["choice", "config", "initramfs", "module", "owned", "plan", "preflight", "step", "unpack", "yaml"];
+    &["choice", "config", "drivers", "initramfs", "module", "owned", "plan", "preflight", "step", "unpack", "yaml"];
 
 /// Text that only the named files may contain, and why.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[

@@ -63,6 +63,16 @@ impl Host {
         names
     }
 
+    /// A file to be read piece by piece, for those too large to be held.
+    pub fn open(&self, path: impl AsRef<Path>) -> std::io::Result<File> {
+        File::open(self.path(path))
+    }
+
+    /// Where a link points, as it is written; `None` for what is not a link.
+    pub fn link(&self, path: impl AsRef<Path>) -> Option<String> {
+        fs::read_link(self.path(path)).ok().map(|to| to.to_string_lossy().into_owned())
+    }
+
     /// Free space for root in MiB on the file system that holds `path`.
     pub fn free_mib(&self, path: impl AsRef<Path>) -> Option<u64> {
         if let Some(text) = self.is_fake().then(|| self.read_trimmed("/.fakeroot/free_mib")).flatten() {
