@@ -1,6 +1,7 @@
 //! The parts of `awg-install`. Data flows one way: config → facts → plan → apply → receipt → report.
 
 pub mod apply;
+pub mod bootable;
 pub mod bootloader;
 pub mod change;
 pub mod choice;

@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     // Decisions: pure functions, see PURE.
     &["choice", "preflight", "plan"],
     // What people see, and what acts.
-    &["bootloader", "cli", "container", "kernel", "report"],
+    &["bootable", "bootloader", "cli", "container", "kernel", "report"],
     &["change", "status"],
     &["apply", "undo"],
     &["run", "setup"],

@@ -191,6 +191,3 @@ pub fn missing(needs: &[Need], contained: &BTreeSet<String>) -> Vec<Missing> {
     };
     needs.iter().filter_map(one).collect()
 }
-
-#[cfg(test)]
-mod tests;
