@@ -2,7 +2,6 @@
 
 use xshell::cmd;
 
-use crate::bootloader;
 use crate::error::{Error, Result};
 use crate::facts::network::SYSCTLS;
 use crate::facts::{apk, engine, kernel::EXTRA};
@@ -10,6 +9,7 @@ use crate::host::{Host, Limits};
 use crate::owned::{CONFIG, GUARD, Owned, Rung, SELF, SERVICE};
 use crate::receipt::{COPIES, Change, Receipt, Was, copies};
 use crate::step::{GUARD_SERVICE, RESUME, Step};
+use crate::{bootable, bootloader};
 
 /// What `step` would change, and what is there now. Copies of files it would replace are made here,
 /// before anything is recorded or done.
@@ -53,7 +53,8 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
                     changes.push(Change::Leftover { path });
                 }
             }
-            for path in bootloader::settings(host) {
+            // mkinitfs's settings are edited where its initramfs lacks a driver.
+            for path in bootloader::settings(host).iter().chain(&[bootable::CONF]) {
                 file(&mut changes, path)?;
             }
             changes.extend(world(host, add));
@@ -74,7 +75,8 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
         Step::Arm { .. } => {
             changes.push(Change::Loader);
             changes.push(Change::Armed);
-            for path in bootloader::settings(host).iter().copied().chain(bootloader::trial_file(host)) {
+            let settings = bootloader::settings(host).iter().copied();
+            for path in settings.chain(bootloader::trial_file(host)).chain([bootable::CONF]) {
                 file(&mut changes, path)?;
             }
         }

@@ -10,6 +10,7 @@ pub mod grub;
 pub mod kernel;
 pub mod network;
 pub mod os;
+pub mod root;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,11 +2,11 @@
 
 use xshell::cmd;
 
-use crate::bootloader;
 use crate::error::{Error, Result};
 use crate::facts::kernel::{EXTRA, installed_module};
 use crate::host::{Host, Limits, files::sha256};
 use crate::module::{self, Evidence, Inspection, Machine, Target};
+use crate::{bootable, bootloader};
 
 /// apk may have to fetch a hundred megabytes over a slow link.
 const APK: u64 = 1800;
@@ -55,6 +55,12 @@ pub fn verify(host: &Host, release: &str, flavour: &str) -> Result<()> {
             return Err(Error::step(format!("{initramfs} is missing"))
                 .remedy("check the free space and /etc/mkinitfs/mkinitfs.conf"));
         }
+        bootloader::regenerate(host)?;
+    }
+    // Every driver that / needs: those that the old kernel has built in may be modules of the new one.
+    let found = bootable::check(host, release, flavour)?;
+    if !found.is_complete() {
+        bootable::repair(host, release, flavour, &found)?;
         bootloader::regenerate(host)?;
     }
     let entry = bootloader::entry(host, flavour)?;

@@ -18,7 +18,7 @@ mod target;
 mod vermagic;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;
 

@@ -184,7 +184,6 @@ pub fn grub_trial(like: &[String], parameters: &str, back: &[String]) -> Result<
     let is = |line: &String, kind: &str| word(line).starts_with(kind);
     let one = |kind: &str| like.iter().find(|l| is(l, kind)).cloned().unwrap_or_default();
     let (linux, initrd) = (one("linux"), one("initrd"));
-    let files: Vec<&str> = linux.split_whitespace().skip(1).take(1).chain(initrd.split_whitespace().skip(1)).collect();
     let setup: Vec<&String> = like.iter().filter(|l| !is(l, "linux") && !is(l, "initrd") && !is(l, "echo")).collect();
     let back: Vec<&String> = back.iter().filter(|l| !is(l, "echo")).collect();
     fill("trial-entry.grub", minijinja::context! { label => TRIAL, setup, linux, initrd, parameters, back })

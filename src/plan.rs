@@ -67,7 +67,7 @@ pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Result
     if let Some(release) = &choice.release {
         steps.default(release, switch)?;
     }
-    steps.runtime();
+    steps.runtime(receipt.is_some_and(|r| r.is_started("ready")));
     if let Some(release) = &choice.release {
         let old = receipt.map(|r| r.origin.as_str()).filter(|o| !o.is_empty()).unwrap_or(&facts.kernel.running);
         steps.remove_old(release, old);
@@ -281,7 +281,8 @@ impl Steps<'_> {
         Ok(())
     }
 
-    fn runtime(&mut self) {
+    /// `unproven`: a proof was begun and has not come to its end.
+    fn runtime(&mut self, unproven: bool) {
         let facts = self.facts;
         let rung = self.inputs.rung;
         let rebooting = self.planned(|s| matches!(s, Step::Reboot { .. }));
@@ -326,7 +327,8 @@ impl Steps<'_> {
         } else if rewritten {
             self.add(Step::Compose, "made from the compose file");
         }
-        if rewritten || !facts.database {
+        let unhealthy = facts.container.as_ref().is_some_and(|c| c.health == "unhealthy");
+        if rewritten || !facts.database || unproven || unhealthy {
             self.add(ready(rung), "nothing is called done that was not seen to work");
         }
     }

@@ -231,6 +231,11 @@ impl Receipt {
             .any(|c| matches!(c, Change::File { path: p, .. } if p == path))
     }
 
+    /// A step was begun and not finished.
+    pub fn is_started(&self, id: &str) -> bool {
+        self.steps.iter().any(|e| e.id == id && e.state == State::Started)
+    }
+
     /// Copies of prior files that are recorded so far.
     pub fn copies(&self) -> usize {
         copies(self.steps.iter().flat_map(|e| &e.prior))

@@ -11,17 +11,17 @@ use support::repository;
 /// Layers, lowest first. A module may use those of lower layers and of its own; nothing above.
 const LAYERS: &[&[&str]] = &[
     &["error"],
-    &["yaml"],
+    &["unpack", "yaml"],
     &["host"],
-    &["config", "module"],
+    &["config", "initramfs", "module"],
     // What can be known of a host; no decision is made here.
     &["facts", "fetch"],
     // Data that decisions are made of.
-    &["owned", "step", "receipt"],
+    &["drivers", "owned", "step", "receipt"],
     // Decisions: pure functions, see PURE.
     &["choice", "preflight", "plan"],
     // What people see, and what acts.
-    &["bootloader", "cli", "container", "kernel", "reboot", "report"],
+    &["bootable", "bootloader", "cli", "container", "kernel", "reboot", "report"],
     &["change", "status"],
     &["apply", "undo"],
     &["run", "setup"],
@@ -33,7 +33,8 @@ const CROSSINGS: &[(&str, &str, &str)] =
     &[("undo", "run", "the lock that every changing command takes"), ("status", "run", "the same look at the host")];
 
 /// Parts that must not see the host: their result is a function of their arguments.
-const PURE: &[&str] = &["choice", "config", "module", "owned", "plan", "preflight", "step", "yaml"];
+const PURE: &[&str] =
+    &["choice", "config", "drivers", "initramfs", "module", "owned", "plan", "preflight", "step", "unpack", "yaml"];
 
 /// Text that only the named files may contain, and why.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[

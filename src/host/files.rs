@@ -81,6 +81,11 @@ impl Host {
         names
     }
 
+    /// A file to be read piece by piece, for those too large to be held.
+    pub fn open(&self, path: impl AsRef<Path>) -> std::io::Result<File> {
+        File::open(self.path(path))
+    }
+
     /// Free space for root in MiB on the file system that holds `path`.
     pub fn free_mib(&self, path: impl AsRef<Path>) -> Option<u64> {
         if let Some(text) = self.is_fake().then(|| self.read_trimmed("/.fakeroot/free_mib")).flatten() {

@@ -4,6 +4,7 @@
 
 pub mod golden;
 pub mod module;
+pub mod sysfs;
 pub mod tree;
 
 use std::collections::BTreeMap;
@@ -74,7 +75,8 @@ impl Root {
         copy
     }
 
-    fn empty() -> Root {
+    /// A directory with nothing in it.
+    pub fn empty() -> Root {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // In memory where that is possible: the program syncs every file that it writes.
