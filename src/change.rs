@@ -43,6 +43,10 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
             for path in ["/var/lib/docker", "/var/lib/containerd"].into_iter().filter(|p| !host.exists(p)) {
                 changes.push(Change::Data { path: path.into() });
             }
+            // containerd makes it at its first start, empty.
+            if !host.exists("/opt/containerd") {
+                changes.push(Change::Leftover { path: "/opt/containerd".into() });
+            }
             changes.extend(world(host, add));
         }
         Step::Kernel { release, flavour, add } => {
