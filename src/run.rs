@@ -261,6 +261,10 @@ fn take_back_ruled_out(host: &Host, config: &Config, receipt: &mut Receipt) -> R
 /// Finds out what became of a reboot that was asked for.
 fn settle_reboot(host: &Host, receipt: &mut Receipt, report: &Report) -> Result<()> {
     let Some(asked) = receipt.reboot.clone() else { return Ok(()) };
+    if asked.boot_id != host.boot_id() {
+        // Whatever came of it, the run goes on from here.
+        (receipt.outcome, receipt.exit_code) = (Outcome::Running, None);
+    }
     let running = host.release();
     let expected = &asked.expected_release;
     let reason = if running == *expected {

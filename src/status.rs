@@ -17,24 +17,26 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// A run that holds no lock for this long is dead, or between two steps of a boot.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// After a restart the boot service is waited for this long: it starts last.
+const BOOT_PATIENCE: Duration = Duration::from_secs(600);
 
-/// Blocks until a pending installation has ended.
+/// Blocks until a pending installation or rollback has ended.
 pub fn wait(host: &Host) -> Result<()> {
     let mut idle = Duration::ZERO;
     while let Some(receipt) = Receipt::load(host)? {
-        match receipt.outcome {
+        let restarted = receipt.reboot.as_ref().is_some_and(|r| r.boot_id != host.boot_id());
+        let patience = match receipt.outcome {
+            Outcome::Done | Outcome::Failed | Outcome::RolledBack => return Ok(()),
+            _ if restarted => BOOT_PATIENCE,
+            // The restart is the operator's: that is an answer, not something to wait for.
+            Outcome::RebootNeeded => return Ok(()),
             Outcome::RollingBack if receipt.exit_code == Some(7) => return Ok(()),
-            Outcome::Running | Outcome::RollingBack
-                if receipt.reboot.is_none() && host.lock(crate::run::LOCK)?.is_some() =>
-            {
-                idle += POLL
-            }
-            Outcome::Running | Outcome::RollingBack => idle = Duration::ZERO,
-            Outcome::RebootScheduled => {}
-            // --no-reboot waits for the operator: that is an answer, not something to wait for.
-            _ => return Ok(()),
-        }
-        if idle > PATIENCE {
+            Outcome::RebootScheduled => Duration::MAX,
+            Outcome::RollingBack if receipt.reboot.is_some() => Duration::MAX,
+            Outcome::Running | Outcome::RollingBack => PATIENCE,
+        };
+        idle = if host.lock(crate::run::LOCK)?.is_some() { idle + POLL } else { Duration::ZERO };
+        if idle > patience {
             return Ok(());
         }
         std::thread::sleep(POLL);
