@@ -24,11 +24,12 @@ pub fn settings(host: &Host) -> &'static [&'static str] {
     }
 }
 
-/// The file that holds the trial entry.
-pub fn trial_file(host: &Host) -> Option<&'static str> {
-    match boot::loader(host)? {
-        Loader::Extlinux => Some(extlinux::TRIAL_FILE),
-        Loader::Grub => Some(grub::TRIAL_FILE),
+/// The files that make the trial entry.
+pub fn trial_files(host: &Host) -> &'static [&'static str] {
+    match boot::loader(host) {
+        Some(Loader::Extlinux) => extlinux::TRIAL_FILES,
+        Some(Loader::Grub) => grub::TRIAL_FILES,
+        None => &[],
     }
 }
 

@@ -79,8 +79,8 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
         Step::Arm { .. } => {
             changes.push(Change::Loader);
             changes.push(Change::Armed);
-            let settings = bootloader::settings(host).iter().copied();
-            for path in settings.chain(bootloader::trial_file(host)).chain([bootable::CONF]) {
+            let settings = bootloader::settings(host).iter().chain(bootloader::trial_files(host));
+            for path in settings.chain(&[bootable::CONF]) {
                 file(&mut changes, path)?;
             }
         }

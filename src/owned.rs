@@ -177,16 +177,17 @@ pub fn extlinux_trial(
     fill("trial-entry.extlinux", context)
 }
 
-/// GRUB's entry for one boot of `linux`, after the generated entry `like` of the same kernel; `back` is the
-/// old kernel's, for the case that a file is not there.
-pub fn grub_trial(like: &[String], parameters: &str, back: &[String]) -> Result<String> {
-    let word = |line: &str| line.split_whitespace().next().unwrap_or_default().to_string();
-    let is = |line: &String, kind: &str| word(line).starts_with(kind);
+/// GRUB's entry for one boot of a kernel, after the generated entry `like` of the same kernel; `back` is the
+/// old kernel's, for the case that a file is not what `sums` (beside grub.cfg) says. `directory` is where GRUB
+/// finds both kernels.
+pub fn grub_trial(like: &[String], parameters: &str, back: &[String], sums: &str, directory: &str) -> Result<String> {
+    let is = |line: &String, kind: &str| line.split_whitespace().next().is_some_and(|word| word.starts_with(kind));
     let one = |kind: &str| like.iter().find(|l| is(l, kind)).cloned().unwrap_or_default();
     let (linux, initrd) = (one("linux"), one("initrd"));
     let setup: Vec<&String> = like.iter().filter(|l| !is(l, "linux") && !is(l, "initrd") && !is(l, "echo")).collect();
     let back: Vec<&String> = back.iter().filter(|l| !is(l, "echo")).collect();
-    fill("trial-entry.grub", minijinja::context! { label => TRIAL, setup, linux, initrd, parameters, back })
+    let context = minijinja::context! { label => TRIAL, setup, sums, directory, linux, initrd, parameters, back };
+    fill("trial-entry.grub", context)
 }
 
 /// Fills a template; a placeholder that nothing fills is an error.

@@ -31,11 +31,11 @@ fn grub_starts_the_new_kernel_once_then_by_default() {
     root.run(&["--unattended", "--config", CONFIG, "--no-reboot"]).expect(7);
     let custom = root.read("/boot/grub/custom.cfg");
     assert!(
-        custom.contains("--id awg-trial") && custom.contains("if linux\t/boot/vmlinuz-lts root=UUID=b5a9"),
+        custom.contains("--id awg-trial") && custom.contains("    linux\t/boot/vmlinuz-lts root=UUID=b5a9"),
         "{custom}"
     );
     assert!(custom.contains("panic=15 oops=panic softlockup_panic=1 awg.trial=1"), "{custom}");
-    assert!(custom.contains("if initrd\t/boot/initramfs-lts; then set loaded=yes; fi"), "{custom}");
+    assert!(custom.contains("--check $prefix/awg-trial.sha256 --prefix /boot; then"), "{custom}");
     // The default is named, and it is still the old kernel.
     assert!(root.read("/etc/default/grub").contains("GRUB_DEFAULT=\"gnulinux-virt-advanced-b5a9\""));
     assert_eq!(root.read("/boot/grub/grubenv").lines().nth(1), Some("next_entry=awg-trial"));
@@ -43,7 +43,7 @@ fn grub_starts_the_new_kernel_once_then_by_default() {
     assert_eq!(root.running(), LTS);
     root.run(&["resume"]).expect(0).says("done: AmneziaWG runs in kernel mode");
     assert!(root.read(GRUB_CFG).contains("set default=\"gnulinux-lts-advanced-b5a9\""));
-    assert!(!root.exists("/boot/grub/custom.cfg"));
+    assert!(!root.exists("/boot/grub/custom.cfg") && !root.exists("/boot/grub/awg-trial.sha256"));
     root.install().expect(0).says("nothing to do");
     root.reboot();
     assert_eq!(root.running(), LTS);

@@ -12,7 +12,7 @@ use crate::owned::{TRIAL_ENTRY, extlinux_trial};
 use crate::step::TRIAL;
 
 pub const SETTINGS: &[&str] = &[UPDATE_EXTLINUX_CONF];
-pub const TRIAL_FILE: &str = TRIAL_ENTRY;
+pub const TRIAL_FILES: &[&str] = &[TRIAL_ENTRY];
 
 pub fn regenerate(host: &Host) -> Result<()> {
     let sh = host.shell();

@@ -14,7 +14,9 @@ use crate::owned::grub_trial;
 use crate::step::TRIAL;
 
 pub const SETTINGS: &[&str] = &[DEFAULT_GRUB];
-pub const TRIAL_FILE: &str = CUSTOM_CFG;
+pub const TRIAL_FILES: &[&str] = &[CUSTOM_CFG, SUMS];
+/// SHA-256 of what the trial entry loads; GRUB checks it before it loads anything.
+const SUMS: &str = "/boot/grub/awg-trial.sha256";
 /// Lines around what is ours in custom.cfg, which may hold entries of the operator's.
 const BEGIN: &str = "# >>> awg-install";
 const END: &str = "# <<< awg-install";
@@ -49,7 +51,12 @@ pub fn arm(host: &Host, flavour: &str, old: &str) -> Result<()> {
     let (Some(like), Some(back)) = (conf.of_flavour(flavour), conf.of_flavour(old)) else {
         return Err(Error::step(format!("{GRUB_CFG} lacks the entry for {flavour} or {old}")));
     };
-    let text = grub_trial(&like.body, TRIAL_PARAMETERS, &back.body)?;
+    let files: Vec<&str> =
+        [like.linux.as_str()].into_iter().chain(like.initrd.iter().flat_map(|i| i.split(' '))).collect();
+    host.write(SUMS, sums(host, &files)?.as_bytes(), 0o644)?;
+    let name = SUMS.rsplit('/').next().unwrap_or_default();
+    let directory = like.linux.rsplit_once('/').map(|(dir, _)| dir).filter(|d| !d.is_empty()).unwrap_or("/");
+    let text = grub_trial(&like.body, TRIAL_PARAMETERS, &back.body, name, directory)?;
     let kept = without_ours(&host.read_text(CUSTOM_CFG).unwrap_or_default());
     let mode = host.owner(CUSTOM_CFG).map_or(0o644, |o| o.mode);
     host.write(CUSTOM_CFG, format!("{kept}{BEGIN}\n{text}{END}\n").as_bytes(), mode)?;
@@ -88,7 +95,22 @@ pub fn make_default(host: &Host, flavour: &str) -> Result<()> {
     Ok(())
 }
 
+/// Lines for GRUB's hashsum, with names only: where they are differs between GRUB and Linux when /boot is a
+/// file system of its own.
+fn sums(host: &Host, files: &[&str]) -> Result<String> {
+    let mut text = String::new();
+    for file in files {
+        let name = file.rsplit('/').next().unwrap_or_default();
+        let sum = host
+            .sha256_of(format!("/boot/{name}"))
+            .ok_or_else(|| Error::step(format!("/boot/{name} cannot be read, and GRUB is to load it")))?;
+        text.push_str(&format!("{sum}  {name}\n"));
+    }
+    Ok(text)
+}
+
 fn drop_trial(host: &Host) -> Result<()> {
+    host.remove_file(SUMS)?;
     let Some(text) = host.read_text(CUSTOM_CFG) else { return Ok(()) };
     let kept = without_ours(&text);
     if kept.is_empty() {

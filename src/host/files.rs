@@ -55,6 +55,13 @@ impl Host {
         Some(Owner { mode: m.mode() & 0o7777, uid: m.uid(), gid: m.gid() })
     }
 
+    /// SHA-256 of a file of any size, which is never held whole.
+    pub fn sha256_of(&self, path: impl AsRef<Path>) -> Option<String> {
+        let mut hasher = Sha256::new();
+        std::io::copy(&mut File::open(self.path(path)).ok()?, &mut hasher).ok()?;
+        Some(hex(&hasher.finalize()))
+    }
+
     /// Where a symbolic link points, as written in it.
     pub fn link(&self, path: impl AsRef<Path>) -> Option<String> {
         Some(fs::read_link(self.path(path)).ok()?.to_string_lossy().into_owned())
