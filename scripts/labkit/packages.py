@@ -136,6 +136,9 @@ def _docker(source):
                source.fill(["docker-compose"], lambda d, r: _take(d, r, {
                    "usr/libexec/docker/cli-plugins/docker-compose":
                        "usr/libexec/docker/cli-plugins/docker-compose"}))),
+        Recipe("community", Package("kexec-tools", "2.0.31-r0", "Load and start one kernel from another",
+                                    depends=[GLIBC]),
+               source.fill(["kexec-tools"], lambda d, r: _take(d, r, {"usr/sbin/kexec": "usr/sbin/kexec"}))),
         Recipe("community", Package("containerd", "1.7.24-r0", "An open container runtime",
                                     depends=["runc", GLIBC]),
                source.fill(["containerd"], lambda d, r: _take(d, r, {
