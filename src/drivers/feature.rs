@@ -144,4 +144,15 @@ mod tests {
         let choice = choose(&vmbus[..1], &index, &features, &["scsi".into()], "ext4");
         assert_eq!(choice, Choice::default());
     }
+
+    #[test]
+    fn the_file_systems_own_feature_comes_first() {
+        let texts = Texts { dep: "kernel/crypto/crc32c_generic.ko:\n".into(), ..Texts::default() };
+        let index = Index::new(&texts);
+        let features = ["cryptsetup", "ext4", "xfs"].map(|name| Feature::new(name, "kernel/crypto/crc32*"));
+        let absent = vec!["crc32c_generic".to_string()];
+        let missing = [Missing { what: String::new(), module: absent[0].clone(), absent }];
+        assert_eq!(choose(&missing, &index, &features, &[], "xfs").add, ["xfs"]);
+        assert_eq!(choose(&missing, &index, &features, &[], "zfs").add, ["ext4"]);
+    }
 }
