@@ -8,6 +8,7 @@ pub mod boot;
 pub mod engine;
 pub mod grub;
 pub mod kernel;
+pub mod mounts;
 pub mod network;
 pub mod os;
 pub mod root;

@@ -30,6 +30,7 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     if !facts.database {
         config.require_server()?;
     }
+    running_kernel(facts)?;
     ports(config, facts)?;
     engine(facts)?;
     iptables(facts, choice)?;
@@ -97,6 +98,22 @@ fn not_yet(config: &Config) -> Result<()> {
     };
     Err(Error::host(format!("{key}: this version cannot do that yet"))
         .remedy("leave the setting out; `awg-install render config` shows the defaults"))
+}
+
+/// A kernel that was upgraded since the boot has taken the running one's modules away: nothing that is not
+/// loaded yet can be loaded, and the engine would not start.
+fn running_kernel(facts: &Facts) -> Result<()> {
+    let running = &facts.kernel.running;
+    let here = |k: &&crate::facts::InstalledKernel| running.ends_with(&format!("-{}", k.flavour));
+    match facts.kernel.installed.iter().find(here) {
+        Some(newer) if newer.release != *running => Err(Error::host(format!(
+            "{running} runs, and its modules are gone: {} was installed since the last boot",
+            newer.release
+        ))
+        .cause("what is not loaded yet cannot be loaded any more, and the container engine would not start")
+        .remedy("restart the host (`reboot`), then run this again")),
+        _ => Ok(()),
+    }
 }
 
 fn ports(config: &Config, facts: &Facts) -> Result<()> {

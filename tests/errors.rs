@@ -110,6 +110,11 @@ fn hosts_that_cannot_do_it() {
     );
     refused(&root, &[], 4, &["riscv64"]);
 
+    // `apk upgrade` replaced the running kernel's package, and nobody restarted.
+    let root = Root::fresh();
+    root.write("/usr/share/kernel/virt/kernel.release", "6.12.51-0-virt\n");
+    refused(&root, &[], 4, &["its modules are gone", "6.12.51-0-virt", "restart the host"]);
+
     let root = Root::fresh();
     root.write("/.fakeroot/free_mib", "300\n");
     refused(&root, &[], 4, &["300 MiB free"]);

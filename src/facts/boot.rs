@@ -1,6 +1,7 @@
 //! The boot loader: which one it is, what it would start, and why it may not be touched.
 
 use super::grub::{self, CUSTOM_CFG, DEFAULT_GRUB, GRUB_CFG, GRUBENV};
+use super::mounts::mount_of;
 use super::{Boot, BootEntry, Os};
 use crate::host::Host;
 
@@ -113,48 +114,22 @@ fn grub(host: &Host) -> Boot {
 /// GRUB writes its environment block in place, without the file system's help: not where blocks move or
 /// are mirrored (GRUB manual, "The GRUB environment block").
 fn environment_not_writable(host: &Host) -> Option<String> {
-    let mount = parse_mount(&host.read_text("/proc/self/mountinfo")?, "/boot/grub")?;
-    if matches!(mount.fs_type.as_str(), "btrfs" | "zfs") {
-        return Some(mount.fs_type);
+    let mount = mount_of(&host.read_text("/proc/self/mountinfo")?, "/boot/grub")?;
+    if matches!(mount.fs.as_str(), "btrfs" | "zfs") {
+        return Some(mount.fs);
     }
-    let slaves = host.names(format!("/sys/dev/block/{}/slaves", mount.device));
+    let (major, minor) = mount.device;
+    let slaves = host.names(format!("/sys/dev/block/{major}:{minor}/slaves"));
     (!slaves.is_empty()).then(|| format!("{} (made of {})", mount.source, slaves.join(", ")))
 }
 
-/// A line of /proc/self/mountinfo, as far as it matters here.
-#[derive(Debug, PartialEq)]
-struct Mount {
-    device: String,
-    fs_type: String,
-    source: String,
-}
-
-/// The mount that holds `path`: the longest mount point above it, of several the last.
-fn parse_mount(mountinfo: &str, path: &str) -> Option<Mount> {
-    mountinfo
-        .lines()
-        .filter_map(|line| {
-            let (before, after) = line.split_once(" - ")?;
-            let fields: Vec<&str> = before.split(' ').collect();
-            let (device, point) = (fields.get(2)?, fields.get(4)?);
-            let above = *point == "/" || path == *point || path.starts_with(&format!("{point}/"));
-            let mut after = after.split(' ');
-            above.then_some((
-                point.len(),
-                Mount { device: device.to_string(), fs_type: after.next()?.into(), source: after.next()?.into() },
-            ))
-        })
-        .max_by_key(|(length, _)| *length)
-        .map(|(_, mount)| mount)
-}
-
 fn boot_sector_of_grub(host: &Host) -> bool {
-    let Some(mount) = host.read_text("/proc/self/mountinfo").and_then(|text| parse_mount(&text, "/boot")) else {
+    let Some(mount) = host.read_text("/proc/self/mountinfo").and_then(|text| mount_of(&text, "/boot")) else {
         return false;
     };
     // The disk of the partition: sysfs shows a partition inside its disk.
     let disk = host
-        .link(format!("/sys/dev/block/{}", mount.device))
+        .link(format!("/sys/dev/block/{}:{}", mount.device.0, mount.device.1))
         .and_then(|target| target.rsplit('/').nth(1).map(str::to_string));
     disk.and_then(|disk| host.read_start(format!("/dev/{disk}"), 512))
         .is_some_and(|sector| sector.windows(4).any(|w| w == b"GRUB"))
@@ -239,16 +214,6 @@ mod tests {
         assert_eq!(parse_extlinux(&BOTH.replace("  MENU DEFAULT\n", "")).default, "virt");
         assert_eq!(parse_extlinux("DEFAULT lts\nLABEL virt\nLABEL lts\n").default, "lts");
         assert_eq!(parse_extlinux("").default, "");
-    }
-
-    #[test]
-    fn mounts() {
-        let text = "24 1 252:1 / / rw,relatime - ext4 /dev/root rw\n\
-            31 24 0:27 / /boot/efi rw - vfat /dev/vda1 rw\n36 24 253:0 / /boot rw - ext4 /dev/mapper/vg-boot rw\n";
-        let mount = parse_mount(text, "/boot/grub").unwrap();
-        assert_eq!((mount.device.as_str(), mount.source.as_str()), ("253:0", "/dev/mapper/vg-boot"));
-        assert_eq!(parse_mount(text, "/bootstrap").unwrap().device, "252:1");
-        assert_eq!(parse_mount("garbage\n", "/boot"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::mounts::{Mount, mount_of};
 use crate::host::Host;
 
 /// What the kernel needs drivers for before it can mount `/`.
@@ -59,7 +60,7 @@ const BLOCKS: usize = 64;
 
 pub fn probe(host: &Host) -> RootDevice {
     let mounts = host.read_text("/proc/self/mountinfo").unwrap_or_default();
-    let Some(mount) = parse_mountinfo(&mounts) else {
+    let Some(mount) = mount_of(&mounts, "/") else {
         return RootDevice {
             problem: Some("/proc/self/mountinfo names no mount at /".into()),
             ..RootDevice::default()
@@ -72,46 +73,6 @@ pub fn probe(host: &Host) -> RootDevice {
     }
     walk(host, &mut root);
     root
-}
-
-/// The file system that is mounted at `/`.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Mount {
-    /// Major and minor number; major 0 where the file system has no device of its own.
-    pub device: (u32, u32),
-    pub fs: String,
-    pub source: String,
-}
-
-/// The last mount at `/`, which hides those before it.
-pub fn parse_mountinfo(text: &str) -> Option<Mount> {
-    text.lines()
-        .filter_map(|line| {
-            let (before, after) = line.split_once(" - ")?;
-            let mut before = before.split(' ').skip(2);
-            let (major, minor) = before.next()?.split_once(':')?;
-            (before.nth(1)? == "/").then_some(())?;
-            let mut after = after.split(' ');
-            Some(Mount {
-                device: (major.parse().ok()?, minor.parse().ok()?),
-                fs: after.next()?.to_string(),
-                source: unescape(after.next()?),
-            })
-        })
-        .next_back()
-}
-
-/// Spaces and their like are written as `\040` there.
-fn unescape(text: &str) -> String {
-    let mut parts = text.split('\\');
-    let mut out = parts.next().unwrap_or_default().to_string();
-    for part in parts {
-        match part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => out.extend([char::from(byte)].into_iter().chain(part[3..].chars())),
-            None => out.extend(["\\", part]),
-        }
-    }
-    out
 }
 
 /// The names of the block devices that a mount lies on.
@@ -258,22 +219,6 @@ fn last(path: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_mount_at_root_counts() {
-        let text = "1 1 0:2 / / rw - rootfs rootfs rw\n22 26 0:21 / /proc rw,relatime - proc proc rw\n\
-            26 1 254:2 / / rw,relatime shared:1 master:3 - ext4 /dev/root rw\n30 26 254:1 / /boot rw - ext4 /dev/vda1 rw\n";
-        let mount = parse_mountinfo(text).expect("a root");
-        assert_eq!(mount, Mount { device: (254, 2), fs: "ext4".into(), source: "/dev/root".into() });
-        assert_eq!(parse_mountinfo("30 26 254:1 / /boot rw - ext4 /dev/vda1 rw\n"), None);
-        assert_eq!(parse_mountinfo("nonsense\n1 2 3 - 4\n\n - \n"), None);
-    }
-
-    #[test]
-    fn escapes_of_mountinfo() {
-        assert_eq!(unescape("/dev/disk\\040one\\134"), "/dev/disk one\\");
-        assert_eq!(unescape("\\9x"), "\\9x");
-    }
 
     #[test]
     fn links_of_sysfs() {
