@@ -65,15 +65,19 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let host = run.host;
     let id = step.id();
     let directory = run.config.container.directory.to_string();
+    let again = receipt.is_started(&id);
     let prior = change::before(host, step, &directory, receipt)?;
     receipt.begin(&id, prior);
     receipt.save(host)?;
-    act(run, plan, step, started)?;
+    act(run, plan, step, started, again)?;
+    // What tools have written is on the disk before the receipt says that it is: few of them see to that.
+    host.sync();
     receipt.finish(&id);
     receipt.save(host)
 }
 
-fn act(run: &Run, plan: &Plan, step: &Step, started: bool) -> Result<()> {
+/// `again`: an earlier attempt at this step was cut off, and may have left files by name only.
+fn act(run: &Run, plan: &Plan, step: &Step, started: bool, again: bool) -> Result<()> {
     let (host, facts) = (run.host, run.facts);
     let sh = host.shell();
     match step {
@@ -85,15 +89,15 @@ fn act(run: &Run, plan: &Plan, step: &Step, started: bool) -> Result<()> {
             host.write(SELF, &bytes, 0o755)
         }
         Step::Repository { url } => add_repository(host, url),
-        Step::Packages { add, .. } => kernel::add_packages(host, add),
-        Step::Kernel { release, flavour, add } => kernel::install(host, release, flavour, add),
+        Step::Packages { add, .. } => kernel::add_packages(host, add, again),
+        Step::Kernel { release, flavour, add } => kernel::install(host, release, flavour, add, again),
         Step::Module { release, .. } => kernel::install_module(host, release, run.module, &facts.arch),
         Step::Enable { service, runlevel } => change::enable(host, service, runlevel),
         Step::Start { service } => {
             host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service")?;
             if service == "docker" { container::wait_for_engine(host) } else { Ok(()) }
         }
-        Step::Pull { image } => container::pull(host, image, plan.choice.rung, &facts.arch),
+        Step::Pull { image } => container::pull(host, image, plan.choice.rung, &facts.arch, again),
         Step::Arm { flavour, release } => {
             // What is armed is what was verified, however long ago it was installed.
             kernel::verify(host, release, flavour)?;

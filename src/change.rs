@@ -207,18 +207,12 @@ pub fn sysctl_path(name: &str) -> String {
     format!("/proc/sys/{}", name.replace('.', "/"))
 }
 
-/// The name of a package in `name`, `name=version`, `name~version`, `name><hash`, `!name`.
-pub fn package_name(constraint: &str) -> &str {
-    let constraint = constraint.trim_start_matches('!');
-    constraint.split(['=', '~', '<', '>', '@']).next().unwrap_or(constraint)
-}
-
 fn world(host: &Host, add: &[String]) -> Vec<Change> {
     let world = host.read_text(apk::WORLD).unwrap_or_default();
     add.iter()
         .map(|constraint| {
-            let package = package_name(constraint).to_string();
-            let was = world.split_whitespace().find(|w| package_name(w) == package).map(String::from);
+            let package = apk::package_name(constraint).to_string();
+            let was = world.split_whitespace().find(|w| apk::package_name(w) == package).map(String::from);
             Change::World { package, was }
         })
         .collect()
@@ -227,7 +221,7 @@ fn world(host: &Host, add: &[String]) -> Vec<Change> {
 fn undo_world(host: &Host, package: &str, was: Option<&str>) -> Result<()> {
     let sh = host.shell();
     let world = host.read_text(apk::WORLD).unwrap_or_default();
-    let now = world.split_whitespace().find(|w| package_name(w) == package);
+    let now = world.split_whitespace().find(|w| apk::package_name(w) == package);
     if now == was {
         return Ok(());
     }
@@ -295,23 +289,4 @@ fn missing_directories(host: &Host, path: &str) -> Vec<Change> {
         .collect();
     missing.reverse();
     missing
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_in_world() {
-        for (constraint, name) in [
-            ("linux-lts", "linux-lts"),
-            ("linux-lts=6.12.50-r0", "linux-lts"),
-            ("linux-lts~6.12", "linux-lts"),
-            ("linux-lts><Q1abc=", "linux-lts"),
-            ("!grub", "grub"),
-            ("docker@edge", "docker"),
-        ] {
-            assert_eq!(package_name(constraint), name);
-        }
-    }
 }

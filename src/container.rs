@@ -58,8 +58,12 @@ pub fn wait_for_started_engine(host: &Host) {
 }
 
 /// Fetches the image and checks that it fits this machine and holds the mode's programs.
-pub fn pull(host: &Host, image: &str, rung: Rung, arch: &str) -> Result<()> {
+pub fn pull(host: &Host, image: &str, rung: Rung, arch: &str, again: bool) -> Result<()> {
     let sh = host.shell();
+    if again {
+        // The engine believes in layers that a power cut has emptied; what is in use stays.
+        host.ask(cmd!(sh, "docker image rm {image}"), Limits::seconds(120));
+    }
     let out = host.ask(cmd!(sh, "docker pull --quiet {image}"), Limits::seconds(1800));
     if !out.ok() {
         return Err(out.error(format!("pulling {image} failed")).remedy(

@@ -3,6 +3,7 @@
 use xshell::cmd;
 
 use crate::error::{Error, Result};
+use crate::facts::apk::package_name;
 use crate::facts::kernel::{EXTRA, installed_module};
 use crate::host::{Host, Limits, files::sha256};
 use crate::module::{self, Evidence, Inspection, Machine, Target};
@@ -11,10 +12,15 @@ use crate::{bootable, bootloader};
 /// apk may have to fetch a hundred megabytes over a slow link.
 const APK: u64 = 1800;
 
-/// `apk add`, waiting for another apk to end.
-pub fn add_packages(host: &Host, add: &[String]) -> Result<()> {
+/// `apk add`, waiting for another apk to end. After an attempt that was cut off (`again`), everything is
+/// unpacked once more: apk's database may know files that have lost their content with the power.
+pub fn add_packages(host: &Host, add: &[String], again: bool) -> Result<()> {
     let sh = host.shell();
-    let out = host.ask(cmd!(sh, "apk --wait 300 add {add...}"), Limits::seconds(APK));
+    let mut out = host.ask(cmd!(sh, "apk --wait 300 add {add...}"), Limits::seconds(APK));
+    if out.ok() && again {
+        let names: Vec<&str> = add.iter().map(|a| package_name(a)).collect();
+        out = host.ask(cmd!(sh, "apk --wait 300 fix --reinstall --depends {names...}"), Limits::seconds(APK));
+    }
     if out.ok() {
         return Ok(());
     }
@@ -24,10 +30,10 @@ pub fn add_packages(host: &Host, add: &[String]) -> Result<()> {
 }
 
 /// Adds the kernel and verifies its files, for apk exits 0 when a trigger has failed.
-pub fn install(host: &Host, release: &str, flavour: &str, add: &[String]) -> Result<()> {
+pub fn install(host: &Host, release: &str, flavour: &str, add: &[String], again: bool) -> Result<()> {
     // The package's trigger generates the loader's configuration: nothing untried may become the default.
     bootloader::hold_default(host)?;
-    add_packages(host, add)?;
+    add_packages(host, add, again)?;
     verify(host, release, flavour)
 }
 
@@ -123,7 +129,7 @@ pub fn install_module(host: &Host, release: &str, bytes: Option<&[u8]>, arch: &s
     // BusyBox's depmod writes only text indexes, which modinfo inside the container does not read.
     let version = host.ask(cmd!(sh, "depmod --version"), Limits::seconds(20));
     if !version.stdout.contains("kmod") {
-        add_packages(host, &["kmod".to_string()])?;
+        add_packages(host, &["kmod".to_string()], false)?;
     }
     host.run(cmd!(sh, "depmod {release}"), Limits::seconds(120), "indexing the modules")?;
     match installed_module(host, release) {

@@ -53,7 +53,7 @@ pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Result
     let choice = choose(config, facts, receipt)?;
     preflight::check(config, facts, &choice)?;
     let inputs = inputs(config, facts, choice.rung)?;
-    let mut steps = Steps { config, facts, inputs: &inputs, list: Vec::new() };
+    let mut steps = Steps { config, facts, receipt, inputs: &inputs, list: Vec::new() };
     let switch = choice.release.as_deref().is_some_and(|r| r != facts.kernel.running);
     steps.own_files();
     steps.engine();
@@ -67,7 +67,7 @@ pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Result
     if let Some(release) = &choice.release {
         steps.default(release, switch)?;
     }
-    steps.runtime(receipt.is_some_and(|r| r.is_started("ready")));
+    steps.runtime();
     if let Some(release) = &choice.release {
         let old = receipt.map(|r| r.origin.as_str()).filter(|o| !o.is_empty()).unwrap_or(&facts.kernel.running);
         steps.remove_old(release, old);
@@ -108,6 +108,7 @@ pub fn inputs<'a>(config: &'a Config, facts: &Facts, rung: Rung) -> Result<Input
 struct Steps<'a> {
     config: &'a Config,
     facts: &'a Facts,
+    receipt: Option<&'a Receipt>,
     inputs: &'a Inputs<'a>,
     list: Vec<Planned>,
 }
@@ -119,6 +120,11 @@ impl Steps<'_> {
 
     fn planned(&self, wanted: impl Fn(&Step) -> bool) -> bool {
         self.list.iter().any(|p| wanted(&p.step))
+    }
+
+    /// A step was begun and cut off: what a tool says is there may be there by name only.
+    fn cut_off(&self, id: &str) -> bool {
+        self.receipt.is_some_and(|r| r.is_started(id))
     }
 
     /// Adds a write unless the file is already as wanted.
@@ -142,12 +148,15 @@ impl Steps<'_> {
     fn engine(&mut self) {
         let facts = self.facts;
         if let Some(apk) = &facts.apk {
-            let missing: Vec<String> = ["docker", "docker-cli-compose"]
+            let mut missing: Vec<String> = ["docker", "docker-cli-compose"]
                 .into_iter()
                 .filter(|p| !apk.installed.contains_key(*p))
                 .filter(|p| !facts.engine.answers || *p == "docker-cli-compose" && facts.engine.compose.is_empty())
                 .map(String::from)
                 .collect();
+            if self.cut_off("packages:docker,docker-cli-compose") {
+                missing = vec!["docker".into(), "docker-cli-compose".into()];
+            }
             if !missing.is_empty() {
                 if let Some(url) = apk::missing_community(&apk.repositories) {
                     self.add(Step::Repository { url }, "docker is in Alpine's community repository");
@@ -167,8 +176,8 @@ impl Steps<'_> {
                 self.add(Step::Start { service: "docker".into() }, "the engine does not answer yet");
             }
         }
-        if facts.engine.image.is_none() {
-            let image = self.config.container.image.to_string();
+        let image = self.config.container.image.to_string();
+        if facts.engine.image.is_none() || self.cut_off(&format!("pull:{image}")) {
             self.add(
                 Step::Pull { image },
                 "fetched before anything is restarted, so that a registry that is down is found in time",
@@ -178,7 +187,8 @@ impl Steps<'_> {
 
     fn kernel(&mut self, release: &str) -> Result<()> {
         let facts = self.facts;
-        let here = facts.kernel.installed.iter().any(|k| k.release == release && k.vmlinuz && k.modules);
+        let here = facts.kernel.installed.iter().any(|k| k.release == release && k.vmlinuz && k.modules)
+            && !self.cut_off(&format!("kernel:{release}"));
         if release != facts.kernel.running && !here {
             let parsed = parse(release)?;
             let mut add = vec![parsed.pin()];
@@ -193,7 +203,8 @@ impl Steps<'_> {
         }
         let installed = facts.modules.amneziawg.get(release);
         let wanted = facts.candidate.as_ref().map(|c| c.inspection.uncompressed_sha256.as_str());
-        let ready = installed.is_some_and(|m| m.indexed && wanted.is_none_or(|w| w == m.sha256));
+        let ready = installed.is_some_and(|m| m.indexed && wanted.is_none_or(|w| w == m.sha256))
+            && !self.cut_off(&format!("module:{release}"));
         if facts.os.id == "alpine" && !ready {
             let sha256 = wanted.map(String::from).or(installed.map(|m| m.sha256.clone())).unwrap_or_default();
             self.add(
@@ -281,8 +292,7 @@ impl Steps<'_> {
         Ok(())
     }
 
-    /// `unproven`: a proof was begun and has not come to its end.
-    fn runtime(&mut self, unproven: bool) {
+    fn runtime(&mut self) {
         let facts = self.facts;
         let rung = self.inputs.rung;
         let rebooting = self.planned(|s| matches!(s, Step::Reboot { .. }));
@@ -328,7 +338,7 @@ impl Steps<'_> {
             self.add(Step::Compose, "made from the compose file");
         }
         let unhealthy = facts.container.as_ref().is_some_and(|c| c.health == "unhealthy");
-        if rewritten || !facts.database || unproven || unhealthy {
+        if rewritten || !facts.database || self.cut_off("ready") || unhealthy {
             self.add(ready(rung), "nothing is called done that was not seen to work");
         }
     }

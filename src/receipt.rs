@@ -231,6 +231,15 @@ impl Receipt {
             .any(|c| matches!(c, Change::File { path: p, .. } if p == path))
     }
 
+    /// The database is one that this installation has made, and its server has not come to the end of its
+    /// first start: what lies there may be half of one, without the administrator in it.
+    pub fn first_start_pending(&self) -> bool {
+        let ours = |c: &Change| matches!(c, Change::Data { path } if path.ends_with("/data"));
+        let made = self.steps.iter().any(|e| e.id == "compose" && e.state != State::Undone && e.prior.iter().any(ours));
+        let finished = self.steps.iter().any(|e| e.id == "first-start" && e.state == State::Done);
+        made && !finished
+    }
+
     /// A step was begun and not finished.
     pub fn is_started(&self, id: &str) -> bool {
         self.steps.iter().any(|e| e.id == id && e.state == State::Started)

@@ -58,6 +58,7 @@ pub fn look(host: &Host, config: &Config, reach: Reach) -> Result<(Facts, Option
     let owned = owned_paths(config);
     let paths: Vec<&str> = owned.iter().map(String::as_str).collect();
     let mut facts = facts::gather(host, config, &paths, reach);
+    facts.database &= !Receipt::load(host)?.is_some_and(|r| r.first_start_pending());
     let bytes = candidate(host, config, reach, &mut facts)?;
     Ok((facts, bytes))
 }

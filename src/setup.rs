@@ -8,11 +8,13 @@ use crate::config::{Config, Loaded, MAX_FILE, Secret, Sources, load};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::owned::CONFIG;
+use crate::receipt::Receipt;
 
 /// The configuration with its password in hand, where one is still needed.
 pub fn configuration(host: &Host, cli: &Cli) -> Result<Config> {
     let mut config = loaded(host, cli)?.config;
-    let database = host.exists(format!("{}/data/wg-easy.db", config.container.directory));
+    let begun = Receipt::load(host).ok().flatten().is_some_and(|r| r.first_start_pending());
+    let database = host.exists(format!("{}/data/wg-easy.db", config.container.directory)) && !begun;
     if database || config.server.password.is_some() {
         return Ok(config);
     }

@@ -36,6 +36,12 @@ pub fn probe(host: &Host, os: &Os, reach: Reach) -> Apk {
     }
 }
 
+/// The name of a package in `name`, `name=version`, `name~version`, `name><hash`, `!name`.
+pub fn package_name(constraint: &str) -> &str {
+    let constraint = constraint.trim_start_matches('!');
+    constraint.split(['=', '~', '<', '>', '@']).next().unwrap_or(constraint)
+}
+
 /// The `community` repository beside the enabled `main`, when it is not enabled itself.
 pub fn missing_community(repositories: &[String]) -> Option<String> {
     if repositories.iter().any(|r| r.trim_end_matches('/').ends_with("/community")) {
@@ -121,6 +127,20 @@ pub fn parse_repositories(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_in_world() {
+        for (constraint, name) in [
+            ("linux-lts", "linux-lts"),
+            ("linux-lts=6.12.50-r0", "linux-lts"),
+            ("linux-lts~6.12", "linux-lts"),
+            ("linux-lts><Q1abc=", "linux-lts"),
+            ("!grub", "grub"),
+            ("docker@edge", "docker"),
+        ] {
+            assert_eq!(package_name(constraint), name);
+        }
+    }
 
     #[test]
     fn search_output() {
