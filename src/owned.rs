@@ -13,6 +13,8 @@ pub const SELF: &str = "/usr/local/sbin/awg-install";
 pub const CONFIG: &str = "/etc/awg-install/config.yaml";
 pub const SERVICE: &str = "/etc/init.d/awg-install";
 pub const GUARD: &str = "/etc/init.d/awg-guard";
+/// Names the watchdog that the guard has started; gone with the next boot.
+pub const WATCHDOG_MARK: &str = "/run/awg-guard.watchdog";
 pub const MODULES_LOAD: &str = "/etc/modules-load.d/awg-install.conf";
 pub const SYSCTL: &str = "/etc/sysctl.d/60-awg-install.conf";
 pub const TRIAL_ENTRY: &str = "/etc/update-extlinux.d/awg-install";
@@ -162,7 +164,7 @@ pub fn resume_service() -> Result<String> {
 
 /// The service that watches over a trial boot for this long.
 pub fn guard(seconds: u32) -> Result<String> {
-    fill("guard.initd", minijinja::context! { seconds })
+    fill("guard.initd", minijinja::context! { seconds, mark => WATCHDOG_MARK })
 }
 
 /// extlinux's entry for one boot of the new kernel, after the generated entry of the same kernel.

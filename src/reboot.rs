@@ -6,10 +6,9 @@ use xshell::cmd;
 
 use crate::error::Result;
 use crate::host::{Host, Limits};
-use crate::owned::SELF;
+use crate::owned::{SELF, WATCHDOG_MARK};
 use crate::receipt::{Outcome, Reboot, Receipt};
 
-const WATCHDOGS: &str = "/sys/class/watchdog";
 const PSTORE: &str = "/sys/fs/pstore";
 /// What a crashed kernel leaves is quoted up to here.
 const QUOTED: usize = 6;
@@ -119,11 +118,11 @@ pub fn first_boot_tool(host: &Host) -> Option<&'static str> {
 
 /// Stops the software watchdog that the trial boot's guard has started. Harmless where none runs.
 pub fn stop_watchdog(host: &Host) {
-    for dog in host.names(WATCHDOGS) {
-        if host.read_trimmed(format!("{WATCHDOGS}/{dog}/identity")).as_deref() == Some("Software Watchdog") {
-            // The letter V before the close is how a watchdog is stopped (Linux, watchdog-api).
-            host.poke(format!("/dev/{dog}"), b"V");
-        }
+    if let Some(dog) = host.read_trimmed(WATCHDOG_MARK) {
+        // The letter V before the close is how a watchdog is stopped (Linux, watchdog-api).
+        host.poke(format!("/dev/{dog}"), b"V");
+        // What cannot be removed there is gone with the next boot.
+        let _ = host.remove_file(WATCHDOG_MARK);
     }
 }
 

@@ -200,6 +200,19 @@ fn a_signal_stops_between_steps_and_the_next_run_goes_on() {
 }
 
 #[test]
+fn the_watchdog_of_a_trial_boot_is_stopped_by_the_resumed_run() {
+    let root = Root::fresh();
+    root.install().expect(0);
+    let guard = root.read("/etc/init.d/awg-guard");
+    assert!(guard.contains("soft_margin=300") && guard.contains("awg.trial=1"), "{guard}");
+    root.write("/run/awg-guard.watchdog", "watchdog1\n");
+    root.write("/dev/watchdog1", "");
+    root.run(&["resume"]).expect(0).says("done");
+    assert_eq!(root.read("/dev/watchdog1"), "V");
+    assert!(!root.exists("/run/awg-guard.watchdog") && !root.exists("/etc/init.d/awg-guard"));
+}
+
+#[test]
 fn a_crash_record_says_why() {
     let mut root = Root::fresh();
     root.set("FAKE_PANICS", "lts");

@@ -27,6 +27,9 @@ _LIBRARIES = [
     "libcap-ng0", "libeinfo1", "librc1t64", "libcrypt1", "libdevmapper1.02.1", "libudev1",
     "libefivar1t64", "libefiboot1t64",
 ]
+# Debian's kexec is linked with them; Alpine's is not.
+_XEN = ["libxenmisc4.20", "libxencall1", "libxendevicemodel1", "libxenevtchn1", "libxenforeignmemory1",
+        "libxengnttab1", "libxenhypfs1", "libxenstore4", "libxentoolcore1", "libxentoollog1"]
 _FIRMWARE_FILES = 160
 
 
@@ -138,7 +141,7 @@ def _docker(source):
                        "usr/libexec/docker/cli-plugins/docker-compose"}))),
         Recipe("community", Package("kexec-tools", "2.0.31-r0", "Load and start one kernel from another",
                                     depends=[GLIBC]),
-               source.fill(["kexec-tools"], lambda d, r: _take(d, r, {"usr/sbin/kexec": "usr/sbin/kexec"}))),
+               source.fill(["kexec-tools", *_XEN], _kexec)),
         Recipe("community", Package("containerd", "1.7.24-r0", "An open container runtime",
                                     depends=["runc", GLIBC]),
                source.fill(["containerd"], lambda d, r: _take(d, r, {
@@ -207,6 +210,14 @@ def _libraries(unpacked, root):
     # The loader's place is fixed in every program.
     _link(root, "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "lib64/ld-linux-x86-64.so.2")
     _link(root, "/usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu")
+
+
+def _kexec(unpacked, root):
+    _take(unpacked, root, {"usr/sbin/kexec": "usr/sbin/kexec"})
+    libraries = unpacked / "usr/lib/x86_64-linux-gnu"
+    _take(unpacked, root, {
+        f"usr/lib/x86_64-linux-gnu/{entry.name}": f"usr/lib/x86_64-linux-gnu/{entry.name}"
+        for entry in libraries.glob("libxen*.so*")})
 
 
 def _kmod(unpacked, root):
