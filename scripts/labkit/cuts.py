@@ -34,7 +34,8 @@ container: {{image: "ghcr.io/wg-easy/wg-easy:15"}}
 # Differ from run to run without meaning anything, or are made anew at every start.
 _INCIDENTAL = [
     "/var/lib/docker", "/var/lib/containerd", "/var/lib/awg-install", "/opt/wg-easy/data", "/boot/ldlinux.sys",
-    "/boot/extlinux.conf.old", "/lib/apk/db", "/etc/docker", "/var/lib/seedrng",
+    "/boot/extlinux.conf.old", "/boot/initramfs-lts", "/lib/apk/db", "/etc/docker", "/var/lib/seedrng",
+    "/root/output",
 ]
 _lock = threading.Lock()
 
