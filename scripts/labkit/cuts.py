@@ -10,8 +10,10 @@ first was stopped.
 """
 
 import json
+import os
 import random
 import shutil
+import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +67,9 @@ def run(bench, binary, cache, count, seed, jobs):
             done[number] = entry
             _tell(entry)
 
+    # Asked to end, it ends at once; its machines go with it.
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda number, _: os._exit(128 + number))
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(one, left))
     chosen = [done[number] for number in range(1, count + 1)]

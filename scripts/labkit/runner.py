@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -107,6 +108,11 @@ def _run_all(scenarios, names, bench, binary, options):
                 running[name].set_exception(error)
         return running[name].result()
 
+    # Asked to end, it ends at once: machines and registry never outlive their lab, and a pool would
+    # wait for all that it has begun.
+    if options.jobs > 1:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: os._exit(128 + number))
     with ThreadPoolExecutor(options.jobs) as pool:
         for name, result in zip(names, pool.map(once, names)):
             results[name] = result
