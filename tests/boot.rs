@@ -259,3 +259,51 @@ fn a_host_with_things_of_its_own_gets_them_all_back() {
     rolled_back(&root, &before);
     assert!(root.loaded("tun"), "it was loaded before");
 }
+
+/// What a tool calls installed may have lost its content when the power went.
+#[test]
+fn what_was_cut_off_is_done_once_more_from_the_start() {
+    let root = Root::fresh();
+    root.run(&["--unattended", "--config", CONFIG, "--no-reboot"]).expect(7);
+    let path = "/var/lib/awg-install/receipt.json";
+    let mut receipt = root.json(path);
+    let steps = receipt["steps"].as_array_mut().unwrap();
+    for step in steps {
+        let id = step["id"].as_str().unwrap();
+        if ["packages:", "pull:", "kernel:", "module:"].iter().any(|begin| id.starts_with(begin)) {
+            step["state"] = "started".into();
+        }
+    }
+    root.write(path, &receipt.to_string());
+    root.forget_commands();
+    root.install().expect(0).says("scheduled");
+    let commands = root.commands();
+    for wanted in [
+        "apk --wait 300 fix --reinstall --depends docker docker-cli-compose",
+        "apk --wait 300 fix --reinstall --depends linux-lts",
+        "docker image rm ghcr.io/wg-easy/wg-easy:15",
+        "docker pull --quiet ghcr.io/wg-easy/wg-easy:15",
+        "depmod 6.12.50-0-lts",
+    ] {
+        assert!(commands.iter().any(|c| c.starts_with(wanted)), "{wanted} in {commands:#?}");
+    }
+    root.run(&["resume"]).expect(0).says("done: AmneziaWG runs in kernel mode");
+}
+
+/// The database is there, its administrator is not: the power went during the server's first start.
+#[test]
+fn half_a_first_start_is_begun_anew() {
+    let root = Root::fresh();
+    root.install().expect(0);
+    root.run(&["resume"]).expect(0);
+    let path = "/var/lib/awg-install/receipt.json";
+    let mut receipt = root.json(path);
+    let steps = receipt["steps"].as_array_mut().unwrap();
+    steps.retain(|s| !["first-start", "ready"].contains(&s["id"].as_str().unwrap()));
+    root.write(path, &receipt.to_string());
+    let env = root.read("/opt/wg-easy/wg-easy.env");
+    root.forget_commands();
+    root.install().expect(0).says("wait for the server's first start").says("done");
+    assert_eq!(root.read("/opt/wg-easy/wg-easy.env"), env, "and the password is gone again");
+    assert!(root.files_with(support::PASSWORD).iter().all(|f| f == support::PASSWORD_FILE));
+}
