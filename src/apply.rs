@@ -101,6 +101,7 @@ fn act(run: &Run, plan: &Plan, step: &Step, started: bool, again: bool) -> Resul
         Step::Arm { flavour, release } => {
             // What is armed is what was verified, however long ago it was installed.
             kernel::verify(host, release, flavour)?;
+            kernel::room_to_go_on(host)?;
             bootloader::arm(host, flavour)
         }
         Step::Reboot { .. } => Ok(()),

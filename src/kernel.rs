@@ -37,6 +37,21 @@ pub fn install(host: &Host, release: &str, flavour: &str, add: &[String], again:
     verify(host, release, flavour)
 }
 
+/// MiB without which a resumed run could not even write down how far it got.
+const ROOM_TO_GO_ON: u64 = 16;
+
+/// The resumed run will have room for what it writes.
+pub fn room_to_go_on(host: &Host) -> Result<()> {
+    match host.free_mib("/").filter(|free| *free < ROOM_TO_GO_ON) {
+        None => Ok(()),
+        Some(free) => {
+            Err(Error::step(format!("/ has only {free} MiB free: after the restart nothing could be written"))
+                .cause(format!("{ROOM_TO_GO_ON} MiB are needed at least; something has filled the disk meanwhile"))
+                .remedy("free some space, then run this again"))
+        }
+    }
+}
+
 /// Everything a boot of `release` needs is there.
 pub fn verify(host: &Host, release: &str, flavour: &str) -> Result<()> {
     let sh = host.shell();
