@@ -57,6 +57,15 @@ pub fn wait_for_started_engine(host: &Host) {
     }
 }
 
+/// Right after a boot our container is there and not ready yet: that is no difference to be mended.
+pub fn wait_for_start(host: &Host, name: &str) {
+    let began = Instant::now();
+    let starting = || engine::container(host, name).is_some_and(|c| c.health == "starting" && c.restarts < LOOP);
+    while !host.is_fake() && starting() && began.elapsed() < READY && host.stop_requested().is_none() {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// Fetches the image and checks that it fits this machine and holds the mode's programs.
 pub fn pull(host: &Host, image: &str, rung: Rung, arch: &str, again: bool) -> Result<()> {
     let sh = host.shell();

@@ -199,6 +199,7 @@ fn look_and_plan(host: &Host, config: &Config, receipt: Option<&Receipt>) -> Res
         return Ok((plan::plan(config, &facts, receipt)?, facts, bytes));
     }
     container::wait_for_started_engine(host);
+    container::wait_for_start(host, &config.container.name.to_string());
     let (mut facts, mut bytes) = look(host, config, Reach::Local)?;
     let planned = plan::plan(config, &facts, receipt);
     if let Ok(plan) = planned
