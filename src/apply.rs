@@ -66,9 +66,7 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let id = step.id();
     let directory = run.config.container.directory.to_string();
     let again = receipt.is_started(&id);
-    let prior = change::before(host, step, &directory, receipt)?;
-    receipt.begin(&id, prior);
-    receipt.save(host)?;
+    change::record(host, step, &directory, receipt)?;
     act(run, plan, step, started, again)?;
     // What tools have written is on the disk before the receipt says that it is: few of them see to that.
     host.sync();
@@ -139,9 +137,7 @@ fn restart(run: &Run, receipt: &mut Receipt, release: &str, kexec: bool) -> Resu
             run.report.note(&format!("kexec cannot be used here, the boot loader starts the new kernel: {why}"));
             receipt.kexec_failed = true;
             let step = Step::Arm { flavour: flavour.into(), release: release.into() };
-            let prior = change::before(host, &step, "", receipt)?;
-            receipt.begin(&step.id(), prior);
-            receipt.save(host)?;
+            change::record(host, &step, "", receipt)?;
             bootloader::arm(host, flavour)?;
             receipt.finish(&step.id());
             reboot::ask(host, receipt, release, run.reboot_allowed)
@@ -172,8 +168,7 @@ fn add_repository(host: &Host, url: &str) -> Result<()> {
             text.push('\n');
         }
         text.push_str(&format!("{url}\n"));
-        let mode = host.owner(apk::REPOSITORIES).map_or(0o644, |o| o.mode);
-        host.write(apk::REPOSITORIES, text.as_bytes(), mode)?;
+        host.edit(apk::REPOSITORIES, &text)?;
     }
     let sh = host.shell();
     host.run(cmd!(sh, "apk --wait 300 update"), Limits::seconds(600), "reading the repositories").map(drop)

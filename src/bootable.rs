@@ -104,8 +104,7 @@ pub fn repair(host: &Host, release: &str, flavour: &str, found: &Checked) -> Res
             .remedy(format!("no feature of mkinitfs holds {file}: write that line to {FEATURES}/own.modules, add `own` to features in {CONF}, run `{}`, then this again", remake(release, flavour))));
     }
     if !choice.add.is_empty() {
-        let mode = host.owner(CONF).map_or(0o644, |o| o.mode);
-        host.write(CONF, drivers::add_features(&conf, &choice.add).as_bytes(), mode)?;
+        host.edit(CONF, &drivers::add_features(&conf, &choice.add))?;
     }
     make(host, release, flavour)?;
     let again = check(host, release, flavour)?;

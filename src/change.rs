@@ -13,7 +13,7 @@ use crate::{bootable, bootloader};
 
 /// What `step` would change, and what is there now. Copies of files it would replace are made here,
 /// before anything is recorded or done.
-pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Result<Vec<Change>> {
+fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
     let id = step.id();
     let file = |changes: &mut Vec<Change>, path: &str| -> Result<()> {
@@ -105,6 +105,13 @@ pub fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> R
         Step::FirstStart | Step::Ready { .. } | Step::Reboot { .. } | Step::Finish => {}
     }
     Ok(changes)
+}
+
+/// Writes ahead what `step` is about to change.
+pub fn record(host: &Host, step: &Step, directory: &str, receipt: &mut Receipt) -> Result<()> {
+    let prior = before(host, step, directory, receipt)?;
+    receipt.begin(&step.id(), prior);
+    receipt.save(host)
 }
 
 /// Takes one change back. Doing it twice does no harm.

@@ -54,7 +54,6 @@ pub fn room_to_go_on(host: &Host) -> Result<()> {
 
 /// Everything a boot of `release` needs is there.
 pub fn verify(host: &Host, release: &str, flavour: &str) -> Result<()> {
-    let sh = host.shell();
     let file = format!("/usr/share/kernel/{flavour}/kernel.release");
     let got = host.read_trimmed(&file).unwrap_or_default();
     if got != release {
@@ -68,17 +67,8 @@ pub fn verify(host: &Host, release: &str, flavour: &str) -> Result<()> {
                 .remedy("check the free space, run `apk fix`, then run this again"));
         }
     }
-    let initramfs = format!("/boot/initramfs-{flavour}");
-    if !host.exists(&initramfs) {
-        // The trigger may be switched off or may have failed.
-        host.run(cmd!(sh, "mkinitfs -o {initramfs} {release}"), Limits::seconds(300), "making the initramfs")?;
-        if !host.exists(&initramfs) {
-            return Err(Error::step(format!("{initramfs} is missing"))
-                .remedy("check the free space and /etc/mkinitfs/mkinitfs.conf"));
-        }
-        bootloader::regenerate(host)?;
-    }
-    // Every driver that / needs: those that the old kernel has built in may be modules of the new one.
+    // Every driver that / needs: those that the old kernel has built in may be modules of the new one. An
+    // initramfs that is not there, where the trigger is switched off or has failed, is made as well.
     let found = bootable::check(host, release, flavour)?;
     if !found.is_complete() {
         bootable::repair(host, release, flavour, &found)?;

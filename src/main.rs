@@ -74,7 +74,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
         Command::Plan(args) => {
             let config = setup::configuration(host, cli)?;
             let receipt = receipt::Receipt::load(host)?;
-            let (facts, _) = run::look(host, &config, Reach::Local)?;
+            let (facts, _) = run::look(host, &config, Reach::Local, receipt.as_ref())?;
             let plan = plan::plan(&config, &facts, receipt.as_ref())?;
             if report.is_json() {
                 report::say(&serde_json::to_string_pretty(&plan).expect("plain data"));
@@ -118,7 +118,8 @@ fn render(cli: &Cli, host: &Host, what: RenderWhat) -> Result<u8> {
         RenderWhat::Config => config::render_effective(&setup::loaded(host, cli)?),
         RenderWhat::Compose | RenderWhat::Service => {
             let config = setup::configuration(host, cli)?;
-            let (facts, _) = run::look(host, &config, Reach::Local)?;
+            let receipt = receipt::Receipt::load(host)?;
+            let (facts, _) = run::look(host, &config, Reach::Local, receipt.as_ref())?;
             let choice = choice::choose(&config, &facts, None)?;
             let file = if what == RenderWhat::Compose { owned::Owned::Compose } else { owned::Owned::ResumeService };
             file.render(&plan::inputs(&config, &facts, choice.rung)?)?

@@ -7,7 +7,7 @@ use xshell::cmd;
 use crate::error::Result;
 use crate::host::{Host, Limits};
 use crate::owned::{SELF, WATCHDOG_MARK};
-use crate::receipt::{Outcome, Reboot, Receipt};
+use crate::receipt::{self, MAX_REBOOTS, Reboot, Receipt};
 
 const PSTORE: &str = "/sys/fs/pstore";
 /// What a crashed kernel leaves is quoted up to here.
@@ -42,14 +42,14 @@ fn begin(host: &Host, receipt: &mut Receipt, release: &str, allowed: bool, kexec
         _ => 1,
     };
     receipt.reboot = Some(Reboot { boot_id: host.boot_id(), expected_release: release.into(), attempt, kexec });
-    let back = receipt.outcome == Outcome::RollingBack;
+    let back = receipt.outcome == receipt::Outcome::RollingBack;
     let (end, code, summary) = if allowed {
         (End::Rebooting, 0, format!("reboot into {release} scheduled; the rest follows by itself"))
     } else {
         (End::RebootNeeded, 7, format!("reboot needed: {release} is armed for the next boot"))
     };
     if !back {
-        receipt.outcome = if allowed { Outcome::RebootScheduled } else { Outcome::RebootNeeded };
+        receipt.outcome = if allowed { receipt::Outcome::RebootScheduled } else { receipt::Outcome::RebootNeeded };
     }
     (receipt.exit_code, receipt.summary) = (Some(code), summary);
     receipt.save(host)?;
@@ -64,24 +64,20 @@ fn begin(host: &Host, receipt: &mut Receipt, release: &str, allowed: bool, kexec
 /// of it would run it all again, or leave its files empty (cloud-init issue 5699).
 fn restart(host: &Host, receipt: &mut Receipt) -> Result<()> {
     let sh = host.shell();
+    let kexec = receipt.reboot.as_ref().is_some_and(|r| r.kexec);
     let tool = first_boot_tool(host);
-    if receipt.reboot.as_ref().is_some_and(|r| r.kexec) {
-        let pid = host.detach(cmd!(sh, "{SELF} reboot-when-ready --kexec"))?;
-        return wait_note(host, receipt, tool, pid);
-    }
-    if tool.is_none() {
+    if tool.is_none() && !kexec {
         // A short delay lets the caller, such as an SSH session, read the outcome.
         return host.detach(cmd!(sh, "reboot -d 3")).map(drop);
     }
-    let pid = host.detach(cmd!(sh, "{SELF} reboot-when-ready"))?;
-    wait_note(host, receipt, tool, pid)
-}
-
-fn wait_note(host: &Host, receipt: &mut Receipt, tool: Option<&str>, pid: u32) -> Result<()> {
-    let Some(tool) = tool else { return Ok(()) };
-    receipt.summary =
-        format!("{}; process {pid} (awg-install reboot-when-ready) waits for {tool} to end first", receipt.summary);
-    receipt.save(host)
+    let how: &[&str] = if kexec { &["--kexec"] } else { &[] };
+    let pid = host.detach(cmd!(sh, "{SELF} reboot-when-ready {how...}"))?;
+    if let Some(tool) = tool {
+        receipt.summary =
+            format!("{}; process {pid} (awg-install reboot-when-ready) waits for {tool} to end first", receipt.summary);
+        receipt.save(host)?;
+    }
+    Ok(())
 }
 
 /// What `reboot-when-ready` does: in a session of its own, so that its caller's end does not end it.
@@ -117,7 +113,7 @@ pub fn first_boot_tool(host: &Host) -> Option<&'static str> {
 }
 
 /// Stops the software watchdog that the trial boot's guard has started. Harmless where none runs.
-pub fn stop_watchdog(host: &Host) {
+fn stop_watchdog(host: &Host) {
     if let Some(dog) = host.read_trimmed(WATCHDOG_MARK) {
         // The letter V before the close is how a watchdog is stopped (Linux, watchdog-api).
         host.poke(format!("/dev/{dog}"), b"V");
@@ -126,8 +122,34 @@ pub fn stop_watchdog(host: &Host) {
     }
 }
 
+/// What became of a restart that was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The expected kernel runs.
+    CameUp,
+    /// Why it does not.
+    Failed(String),
+    /// It has not happened yet, and may be asked for again.
+    Pending,
+}
+
+/// The same for an installation and for a rollback. A trial boot that came up is not watched any more.
+pub fn outcome(host: &Host, asked: &Reboot) -> Outcome {
+    let running = host.release();
+    if running == asked.expected_release {
+        stop_watchdog(host);
+        Outcome::CameUp
+    } else if asked.boot_id != host.boot_id() {
+        Outcome::Failed(why_it_failed(host, &running))
+    } else if asked.attempt >= MAX_REBOOTS {
+        Outcome::Failed(format!("{} reboots were asked for and none happened", asked.attempt))
+    } else {
+        Outcome::Pending
+    }
+}
+
 /// Why the new kernel is not the one that runs, as far as anything can tell.
-pub fn why_it_failed(host: &Host, running: &str) -> String {
+fn why_it_failed(host: &Host, running: &str) -> String {
     let back = format!("it was started once and the host came back on {running}");
     match last_words(host) {
         Some(words) => format!("{back}; the kernel's last words were: {words}"),

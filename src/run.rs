@@ -54,11 +54,11 @@ pub fn owned_paths(config: &Config) -> Vec<String> {
 }
 
 /// Facts, and the module's bytes where the configuration names a module.
-pub fn look(host: &Host, config: &Config, reach: Reach) -> Result<(Facts, Option<Vec<u8>>)> {
+pub fn look(host: &Host, config: &Config, reach: Reach, receipt: Option<&Receipt>) -> Result<(Facts, Option<Vec<u8>>)> {
     let owned = owned_paths(config);
     let paths: Vec<&str> = owned.iter().map(String::as_str).collect();
     let mut facts = facts::gather(host, config, &paths, reach);
-    facts.database &= !Receipt::load(host)?.is_some_and(|r| r.first_start_pending());
+    facts.database &= !receipt.is_some_and(Receipt::first_start_pending);
     let bytes = candidate(host, config, reach, &mut facts)?;
     Ok((facts, bytes))
 }
@@ -195,12 +195,12 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
 /// where packages are to be chosen, and then nothing else is looked at twice.
 fn look_and_plan(host: &Host, config: &Config, receipt: Option<&Receipt>) -> Result<(Plan, Facts, Option<Vec<u8>>)> {
     if receipt.is_none() {
-        let (facts, bytes) = look(host, config, Reach::Network)?;
+        let (facts, bytes) = look(host, config, Reach::Network, receipt)?;
         return Ok((plan::plan(config, &facts, receipt)?, facts, bytes));
     }
     container::wait_for_started_engine(host);
     container::wait_for_start(host, &config.container.name.to_string());
-    let (mut facts, mut bytes) = look(host, config, Reach::Local)?;
+    let (mut facts, mut bytes) = look(host, config, Reach::Local, receipt)?;
     let planned = plan::plan(config, &facts, receipt);
     if let Ok(plan) = planned
         && !plan.needs_mirror()
@@ -267,28 +267,25 @@ fn settle_reboot(host: &Host, receipt: &mut Receipt, report: &Report) -> Result<
         // Whatever came of it, the run goes on from here.
         (receipt.outcome, receipt.exit_code) = (Outcome::Running, None);
     }
-    let running = host.release();
     let expected = &asked.expected_release;
-    let reason = if running == *expected {
-        reboot::stop_watchdog(host);
-        report.note(&format!("the host runs {running}, as expected"));
-        receipt.reboot = None;
-        return receipt.save(host);
-    } else if asked.boot_id != host.boot_id() && asked.kexec {
+    let reason = match reboot::outcome(host, &asked) {
+        reboot::Outcome::Pending => return Ok(()),
+        reboot::Outcome::CameUp => {
+            report.note(&format!("the host runs {expected}, as expected"));
+            None
+        }
         // The loader was not armed: it has not been tried yet.
-        report.note(&format!("{expected} did not come up by kexec; the boot loader starts it next"));
-        receipt.kexec_failed = true;
-        receipt.reboot = None;
-        return receipt.save(host);
-    } else if asked.boot_id != host.boot_id() {
-        reboot::why_it_failed(host, &running)
-    } else if asked.attempt >= MAX_REBOOTS {
-        format!("{} reboots were asked for and none happened", asked.attempt)
-    } else {
-        return Ok(());
+        reboot::Outcome::Failed(_) if asked.kexec && asked.boot_id != host.boot_id() => {
+            report.note(&format!("{expected} did not come up by kexec; the boot loader starts it next"));
+            receipt.kexec_failed = true;
+            None
+        }
+        reboot::Outcome::Failed(reason) => {
+            report.note(&format!("{expected} did not come up: {reason}"));
+            Some(reason)
+        }
     };
-    report.note(&format!("{expected} did not come up: {reason}"));
-    receipt.ruled_out.push(RuledOut { release: expected.clone(), reason });
+    receipt.ruled_out.extend(reason.map(|reason| RuledOut { release: expected.clone(), reason }));
     receipt.reboot = None;
     receipt.save(host)
 }

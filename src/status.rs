@@ -50,7 +50,7 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
         report.end("not-installed", if waited { 6 } else { 0 }, "not installed: no installation was begun here", "");
         return Ok(if waited { 6 } else { 0 });
     };
-    let (facts, _) = crate::run::look(host, config, Reach::Local)?;
+    let (facts, _) = crate::run::look(host, config, Reach::Local, Some(&receipt))?;
     let drift: Vec<String> = match plan::plan(config, &facts, Some(&receipt)) {
         Ok(plan) => plan.steps.iter().map(|p| p.step.to_string()).collect(),
         Err(error) => vec![error.message],

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::owned::{self, GUARD, Owned, SELF, SERVICE};
 use crate::reboot::{self, End};
-use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, STATE_DIR, State};
+use crate::receipt::{self, Change, Entry, Outcome, Receipt, STATE_DIR, State};
 use crate::report::Report;
 use crate::step::{GUARD_SERVICE, RESUME, Step};
 
@@ -105,19 +105,14 @@ fn is_service(id: &str) -> bool {
 /// Finds out what became of the restart into the old kernel.
 fn settle(host: &Host, report: &Report, receipt: &mut Receipt) -> Result<()> {
     let Some(asked) = receipt.reboot.clone() else { return Ok(()) };
-    let running = host.release();
-    if running == asked.expected_release {
-        reboot::stop_watchdog(host);
-        report.note(&format!("the host runs {running} again"));
-        receipt.reboot = None;
-        return receipt.save(host);
-    }
-    let why = if asked.boot_id != host.boot_id() {
-        reboot::why_it_failed(host, &running)
-    } else if asked.attempt >= MAX_REBOOTS {
-        format!("{} reboots were asked for and none happened", asked.attempt)
-    } else {
-        return Ok(());
+    let why = match reboot::outcome(host, &asked) {
+        reboot::Outcome::Pending => return Ok(()),
+        reboot::Outcome::CameUp => {
+            report.note(&format!("the host runs {} again", asked.expected_release));
+            receipt.reboot = None;
+            return receipt.save(host);
+        }
+        reboot::Outcome::Failed(why) => why,
     };
     receipt.reboot = None;
     receipt.outcome = Outcome::Failed;
@@ -139,17 +134,17 @@ fn back_to_the_old_kernel(host: &Host, report: &Report, receipt: &mut Receipt, m
             .cause("without it, taking the new one away would leave nothing to boot")
             .remedy("install it (apk add linux-virt), then run `awg-install rollback` again")
     })?;
-    record(host, receipt, &write(Owned::ResumeService, SERVICE))?;
+    change::record(host, &write(Owned::ResumeService, SERVICE), "", receipt)?;
     host.write(SERVICE, owned::resume_service()?.as_bytes(), 0o755)?;
-    record(host, receipt, &write(Owned::Guard, GUARD))?;
+    change::record(host, &write(Owned::Guard, GUARD), "", receipt)?;
     host.write(GUARD, owned::guard(TRIAL_TIMEOUT)?.as_bytes(), 0o755)?;
     for (service, runlevel) in [(RESUME, "default"), (GUARD_SERVICE, "sysinit")] {
-        record(host, receipt, &Step::Enable { service: service.into(), runlevel: runlevel.into() })?;
+        change::record(host, &Step::Enable { service: service.into(), runlevel: runlevel.into() }, "", receipt)?;
         change::enable(host, service, runlevel)?;
     }
     // Where the default was never changed, it is the old kernel already.
     if bootloader::default(host) != flavour {
-        record(host, receipt, &Step::Arm { flavour: flavour.clone(), release: old.clone() })?;
+        change::record(host, &Step::Arm { flavour: flavour.clone(), release: old.clone() }, "", receipt)?;
         bootloader::arm(host, &flavour)?;
     }
     let end = reboot::ask(host, receipt, &old, may_reboot)?;
@@ -164,13 +159,6 @@ fn back_to_the_old_kernel(host: &Host, report: &Report, receipt: &mut Receipt, m
 
 fn write(file: Owned, path: &str) -> Step {
     Step::Write { file, path: path.into() }
-}
-
-/// Writes ahead what a step of the rollback itself is about to change.
-fn record(host: &Host, receipt: &mut Receipt, step: &Step) -> Result<()> {
-    let prior = change::before(host, step, "", receipt)?;
-    receipt.begin(&step.id(), prior);
-    receipt.save(host)
 }
 
 /// Flavour and release of the kernel that ran before; where its package was removed and added again,

@@ -38,7 +38,7 @@ fn record_all() {
 
 fn record(name: &str, root: &Root, text: &str) {
     let host = Host::new(Some(root.dir()), BTreeMap::new()).unwrap();
-    let (mut facts, _) = look(&host, &config(text), Reach::Local).unwrap();
+    let (mut facts, _) = look(&host, &config(text), Reach::Local, None).unwrap();
     // The program is another one after every build.
     if let Some(file) = facts.files.get_mut("/usr/local/sbin/awg-install") {
         file.sha256 = "program".into();

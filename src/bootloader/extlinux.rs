@@ -81,8 +81,7 @@ pub fn make_default(host: &Host, flavour: &str) -> Result<()> {
 
 fn write_default(host: &Host, label: &str) -> Result<()> {
     let text = host.read_text(UPDATE_EXTLINUX_CONF).unwrap_or_default();
-    let mode = host.owner(UPDATE_EXTLINUX_CONF).map_or(0o644, |o| o.mode);
-    host.write(UPDATE_EXTLINUX_CONF, set_shell_value(&text, "default", label).as_bytes(), mode)
+    host.edit(UPDATE_EXTLINUX_CONF, &set_shell_value(&text, "default", label))
 }
 
 fn configured(host: &Host) -> Extlinux {

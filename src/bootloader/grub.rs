@@ -58,8 +58,7 @@ pub fn arm(host: &Host, flavour: &str, old: &str) -> Result<()> {
     let directory = like.linux.rsplit_once('/').map(|(dir, _)| dir).filter(|d| !d.is_empty()).unwrap_or("/");
     let text = grub_trial(&like.body, TRIAL_PARAMETERS, &back.body, name, directory)?;
     let kept = without_ours(&host.read_text(CUSTOM_CFG).unwrap_or_default());
-    let mode = host.owner(CUSTOM_CFG).map_or(0o644, |o| o.mode);
-    host.write(CUSTOM_CFG, format!("{kept}{BEGIN}\n{text}{END}\n").as_bytes(), mode)?;
+    host.edit(CUSTOM_CFG, &format!("{kept}{BEGIN}\n{text}{END}\n"))?;
     if default(host) != old {
         return Err(Error::step(format!("{GRUB_CFG} does not start {old} by default any more")));
     }
@@ -116,8 +115,7 @@ fn drop_trial(host: &Host) -> Result<()> {
     if kept.is_empty() {
         return host.remove_file(CUSTOM_CFG);
     }
-    let mode = host.owner(CUSTOM_CFG).map_or(0o644, |o| o.mode);
-    host.write(CUSTOM_CFG, kept.as_bytes(), mode)
+    host.edit(CUSTOM_CFG, &kept)
 }
 
 fn name_default(host: &Host, flavour: &str) -> Result<()> {
@@ -126,11 +124,7 @@ fn name_default(host: &Host, flavour: &str) -> Result<()> {
     };
     let text = host.read_text(DEFAULT_GRUB).unwrap_or_default();
     let new = set_shell_value(&text, "GRUB_DEFAULT", &format!("\"{id}\""));
-    if new == text {
-        return Ok(());
-    }
-    let mode = host.owner(DEFAULT_GRUB).map_or(0o644, |o| o.mode);
-    host.write(DEFAULT_GRUB, new.as_bytes(), mode)
+    if new == text { Ok(()) } else { host.edit(DEFAULT_GRUB, &new) }
 }
 
 fn without_ours(text: &str) -> String {

@@ -124,6 +124,12 @@ impl Host {
         self.write_owned(path, bytes, Owner { mode, uid: 0, gid: 0 }, false)
     }
 
+    /// Replaces the content of a file that is not ours and keeps its mode; one that is not there is made 0644.
+    pub fn edit(&self, path: impl AsRef<Path>, text: &str) -> Result<()> {
+        let mode = self.owner(&path).map_or(0o644, |o| o.mode);
+        self.write(path, text.as_bytes(), mode)
+    }
+
     /// As `write`, and gives the file back to the owner it had.
     pub fn restore(&self, path: impl AsRef<Path>, bytes: &[u8], owner: Owner) -> Result<()> {
         self.write_owned(path, bytes, owner, true)
