@@ -15,7 +15,7 @@ use crate::reboot::{self, End};
 use crate::receipt::Receipt;
 use crate::report::Report;
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, kernel};
+use crate::{bootloader, container, daemon, kernel};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -67,7 +67,10 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let directory = run.config.container.directory.to_string();
     let again = receipt.is_started(&id);
     change::record(host, step, &directory, receipt)?;
-    act(run, plan, step, started, again)?;
+    match step {
+        Step::Start { service } if service == "docker" => daemon::start(host, run.report, receipt.store_is_new())?,
+        _ => act(run, plan, step, started, again)?,
+    }
     // What tools have written is on the disk before the receipt says that it is: few of them see to that.
     host.sync();
     receipt.finish(&id);
@@ -92,8 +95,7 @@ fn act(run: &Run, plan: &Plan, step: &Step, started: bool, again: bool) -> Resul
         Step::Module { release, .. } => kernel::install_module(host, release, run.module, &facts.arch),
         Step::Enable { service, runlevel } => change::enable(host, service, runlevel),
         Step::Start { service } => {
-            host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service")?;
-            if service == "docker" { container::wait_for_engine(host) } else { Ok(()) }
+            host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service").map(drop)
         }
         Step::Pull { image } => container::pull(host, image, plan.choice.rung, &facts.arch, again),
         Step::Arm { flavour, release } => {

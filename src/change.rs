@@ -40,8 +40,8 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
         Step::InstallSelf => file(&mut changes, SELF)?,
         Step::Repository { .. } => file(&mut changes, apk::REPOSITORIES)?,
         Step::Packages { add, .. } => {
-            for path in ["/var/lib/docker", "/var/lib/containerd"].into_iter().filter(|p| !host.exists(p)) {
-                changes.push(Change::Data { path: path.into() });
+            for path in engine::STORES.iter().filter(|p| !host.exists(p)) {
+                changes.push(Change::Data { path: path.to_string() });
             }
             // containerd makes it at its first start, empty.
             if !host.exists("/opt/containerd") {

@@ -1,4 +1,4 @@
-//! The engine and the container: pull, create, and prove what runs.
+//! The image and the container: pull, create, and prove what runs.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +8,11 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::network::parse_sockets;
 use crate::facts::{Container, engine};
-use crate::host::http::ENGINE_SOCKET;
-use crate::host::{Host, Limits, Reply};
+use crate::host::{Host, Limits};
 use crate::owned::Rung;
 
 /// A slow machine needs a while to unpack, migrate and start.
 const READY: Duration = Duration::from_secs(300);
-const ENGINE: Duration = Duration::from_secs(300);
 /// Restarts after which waiting longer cannot help.
 const LOOP: u64 = 3;
 
@@ -25,36 +23,6 @@ pub fn compose_command<'a>(host: &'a Host, compose: &str, directory: &str) -> Cm
     let file = host.path(format!("{directory}/compose.yaml"));
     let base = host.path(directory);
     sh.cmd(words.next().unwrap_or("docker")).args(words).arg("-f").arg(file).arg("--project-directory").arg(base)
-}
-
-/// "Started" is not "answers": waits for the socket.
-pub fn wait_for_engine(host: &Host) -> Result<()> {
-    let began = Instant::now();
-    loop {
-        host.go_on()?;
-        let reply = host.engine_get("/version");
-        let why = match &reply {
-            Reply::Answer(_, version) if engine::parse_version(version).is_some() => return Ok(()),
-            Reply::Answer(status, _) => format!("it answered with status {status}"),
-            Reply::Absent => format!("nothing listens on {ENGINE_SOCKET}"),
-            Reply::Silent(why) => why.clone(),
-        };
-        if began.elapsed() > ENGINE || host.is_fake() {
-            let waited = began.elapsed().as_secs();
-            return Err(Error::step(format!("the container engine does not answer after {waited} s"))
-                .cause(why)
-                .remedy("look at /var/log/docker.log"));
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
-}
-
-/// After a boot the engine may still be starting: what it would answer decides the plan.
-pub fn wait_for_started_engine(host: &Host) {
-    if host.exists("/run/openrc/started/docker") && host.which("docker").is_some() {
-        // A broken engine shows in the facts, and the plan starts it again.
-        let _ = wait_for_engine(host);
-    }
 }
 
 /// Right after a boot our container is there and not ready yet: that is no difference to be mended.

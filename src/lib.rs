@@ -8,6 +8,7 @@ pub mod choice;
 pub mod cli;
 pub mod config;
 pub mod container;
+pub mod daemon;
 pub mod drivers;
 pub mod error;
 pub mod facts;

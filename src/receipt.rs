@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
+use crate::facts::engine::STORES;
 use crate::host::{Host, files::Owner};
 
 pub const STATE_DIR: &str = "/var/lib/awg-install";
@@ -238,6 +239,17 @@ impl Receipt {
         let made = self.steps.iter().any(|e| e.id == "compose" && e.state != State::Undone && e.prior.iter().any(ours));
         let finished = self.steps.iter().any(|e| e.id == "first-start" && e.state == State::Done);
         made && !finished
+    }
+
+    /// The engine's store was made by this installation, which has not made a container yet: there is nothing
+    /// in it that cannot be had again.
+    pub fn store_is_new(&self) -> bool {
+        let ours = |path: &str| {
+            let made = |c: &Change| matches!(c, Change::Data { path: p } if p == path);
+            self.steps.iter().any(|e| e.state != State::Undone && e.prior.iter().any(made))
+        };
+        let used = self.steps.iter().any(|e| e.id == "compose" && e.state != State::Undone);
+        !used && STORES.iter().all(|store| ours(store))
     }
 
     /// A step was begun and not finished.

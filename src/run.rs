@@ -6,6 +6,7 @@ use crate::apply::{self, Run};
 use crate::change;
 use crate::config::{Config, ModuleSource};
 use crate::container;
+use crate::daemon;
 use crate::error::{Error, Kind, Result};
 use crate::facts::{self, Candidate, Facts, Reach};
 use crate::host::{Host, Log};
@@ -198,7 +199,7 @@ fn look_and_plan(host: &Host, config: &Config, receipt: Option<&Receipt>) -> Res
         let (facts, bytes) = look(host, config, Reach::Network, receipt)?;
         return Ok((plan::plan(config, &facts, receipt)?, facts, bytes));
     }
-    container::wait_for_started_engine(host);
+    daemon::wait_if_started(host);
     container::wait_for_start(host, &config.container.name.to_string());
     let (mut facts, mut bytes) = look(host, config, Reach::Local, receipt)?;
     let planned = plan::plan(config, &facts, receipt);

@@ -234,3 +234,36 @@ fn mode_kernel_never_goes_below() {
     root.run(&["--unattended", "--config", CONFIG]).expect(4).says("cannot be had");
     assert!(!root.exists("/var/lib/awg-install"));
 }
+
+/// Stopped while the engine was started for the first time, which leaves a store that it refuses.
+fn spoilt() -> Root {
+    let mut root = Root::fresh();
+    root.set("FAKE_FAIL", "rc-service docker start");
+    root.install().expect(6).says("starting the service docker failed");
+    root.unset("FAKE_FAIL");
+    root.write("/var/lib/docker/spoilt", "");
+    root
+}
+
+#[test]
+fn a_new_store_that_the_engine_refuses_is_made_anew() {
+    let root = spoilt();
+    root.install().expect(0).says("its store is new and empty, and is made anew");
+    assert!(!root.exists("/var/lib/docker/spoilt"));
+}
+
+#[test]
+fn a_store_with_anything_in_it_is_never_made_anew() {
+    for (place, foreign) in [("containers/0123", "config.v2.json"), ("volumes/shop", "_data")] {
+        let root = spoilt();
+        let file = format!("/var/lib/docker/{place}/{foreign}");
+        root.write(&file, "somebody's\n");
+        root.install().expect(6).says("the container engine does not answer").says("docker.log");
+        assert_eq!(root.read(&file), "somebody's\n");
+    }
+    // The host had docker before: its store is not ours, however empty.
+    let root = Root::fresh();
+    root.write("/var/lib/docker/spoilt", "");
+    root.install().expect(6).says("the container engine does not answer");
+    assert!(root.exists("/var/lib/docker/spoilt"));
+}

@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     // Decisions: pure functions, see PURE.
     &["choice", "preflight", "plan"],
     // What people see, and what acts.
-    &["bootable", "bootloader", "cli", "container", "kernel", "reboot", "report"],
+    &["bootable", "bootloader", "cli", "container", "daemon", "kernel", "reboot", "report"],
     &["change", "status"],
     &["apply", "undo"],
     &["run", "setup"],

@@ -43,8 +43,10 @@ running() { read -r release < "$root/proc/sys/kernel/osrelease" && printf '%s\n'
 
 started() { [ -e "$root/run/openrc/started/$1" ]; }
 
-# The engine's socket answers where its service runs; other init systems leave a mark.
-engine_runs() { started docker || [ -e "$root/run/docker.sock" ]; }
+# The engine's socket answers where its service runs; other init systems leave a mark. A store that is
+# marked as spoilt keeps it down, as databases do that a power cut has emptied.
+engine_runs() { [ ! -e "$root/var/lib/docker/spoilt" ] && engine_started; }
+engine_started() { started docker || [ -e "$root/run/docker.sock" ]; }
 
 loaded() {
 	local name

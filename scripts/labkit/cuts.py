@@ -118,12 +118,12 @@ def _cut(stage, number, phase, after):
         kernel_after = hello.release
         fell_back = _finish(machine)
         _check(machine, stage)
+        # The disk of a cut that ended badly is kept: it is all there is to learn from.
+        (machine.dir / "disk.qcow2").unlink(missing_ok=True)
         return {"end": f"came up on {kernel_after}, ended well", "fell_back": fell_back}
     finally:
         machine.cut_power()
         machine.server.stop()
-        if machine.dir.exists():
-            (machine.dir / "disk.qcow2").unlink(missing_ok=True)
 
 
 def _finish(machine):

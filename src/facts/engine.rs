@@ -19,6 +19,10 @@ const PLUGINS: &[&str] = &[
     "/root/.docker/cli-plugins",
 ];
 
+/// Where the engine keeps what it has: Alpine's docker package runs a containerd of its own below
+/// /var/lib/docker; Debian's uses the one of the system.
+pub const STORES: &[&str] = &["/var/lib/docker", "/var/lib/containerd"];
+
 pub fn probe(host: &Host, config: &Config) -> Engine {
     if host.which("docker").is_none() {
         return Engine::default();

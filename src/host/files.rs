@@ -1,7 +1,7 @@
 //! Reading, and writing in a way that survives a power cut: temporary file, fsync, rename, fsync.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -72,6 +72,22 @@ impl Host {
         let mut start = Vec::new();
         File::open(self.path(path)).ok()?.take(bytes).read_to_end(&mut start).ok()?;
         Some(start)
+    }
+
+    /// Bytes in a file; 0 where it is absent.
+    pub fn size(&self, path: impl AsRef<Path>) -> u64 {
+        self.path(path).metadata().map_or(0, |m| m.len())
+    }
+
+    /// What was written to a log after its first `from` bytes, at most 1 MiB of it; all of it where the
+    /// log has been made anew since.
+    pub fn read_from(&self, path: impl AsRef<Path>, from: u64) -> Option<Vec<u8>> {
+        let mut file = File::open(self.path(path)).ok()?;
+        let start = if file.metadata().ok()?.len() < from { 0 } else { from };
+        file.seek(SeekFrom::Start(start)).ok()?;
+        let mut rest = Vec::new();
+        file.take(1 << 20).read_to_end(&mut rest).ok()?;
+        Some(rest)
     }
 
     /// Writes to a device or kernel file as it is; whether that worked is up to what follows.
