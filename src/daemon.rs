@@ -39,7 +39,10 @@ pub fn start(host: &Host, report: &Report, store_is_new: bool) -> Result<()> {
     report.note(&format!("the container engine does not come up; its store is new and empty, and is made anew: {why}"));
     host.run(cmd!(sh, "rc-service docker stop"), Limits::seconds(120), "stopping the service docker")?;
     for store in STORES {
-        host.remove_tree(store)?;
+        // Not the directory itself: a daemon that died leaves it mounted.
+        for name in host.names(store) {
+            host.remove_tree(format!("{store}/{name}"))?;
+        }
     }
     begin()?;
     wait(host)
