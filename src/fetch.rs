@@ -1,86 +1,309 @@
-//! Downloads: bounded, verified while they stream, never over plain http unless a checksum vouches.
+//! Downloads: bounded in size and time, resumed and retried where that can help, verified while they stream.
+//! Nothing comes over plain http unless a checksum vouches for it.
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
+use reqwest::blocking::{Client, Response};
+use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER};
+use reqwest::{Certificate, StatusCode};
 
+use crate::config::Url;
 use crate::error::{Error, Kind, Result};
-use crate::host::files::hex;
+use crate::host::{Host, files::sha256, partial::Partial};
 
 /// Attempts at errors that can pass.
 const ATTEMPTS: u32 = 4;
+/// Longest that a server may ask to be left alone.
+const RETRY_AFTER_LIMIT: u64 = 60;
+/// Largest file of certificate authorities.
+const CA_LIMIT: u64 = 1 << 20;
 
-/// Fetches at most `limit` bytes into memory; the SHA-256 must be `sha256`.
-pub fn fetch(url: &str, sha256: &str, limit: u64) -> Result<Vec<u8>> {
-    let mut wait = Duration::from_millis(500);
-    for attempt in 1.. {
-        match once(url, limit) {
-            Ok(bytes) => return verify(url, bytes, sha256),
-            Err(Failure::Passing(_)) if attempt < ATTEMPTS => {
-                std::thread::sleep(wait);
-                wait *= 2;
-            }
-            Err(Failure::Passing(why) | Failure::Final(why)) => {
-                return Err(Error::new(Kind::Host, format!("{url} cannot be fetched"))
-                    .cause(format!("{why} (attempt {attempt})"))
-                    .remedy("check the address and the network; HTTPS_PROXY is honoured"));
-            }
-        }
+/// What is to be fetched.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    pub url: &'a Url,
+    /// Lowercase hexadecimal; where there is one, plain http will do and a broken transfer is gone on with.
+    pub sha256: Option<&'a str>,
+    /// Most bytes that are taken.
+    pub limit: u64,
+}
+
+/// How slow is too slow.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Silence after which a connection counts as broken.
+    pub stall: Duration,
+    /// Over this long at least `floor` bytes must come.
+    pub window: Duration,
+    pub floor: u64,
+    /// Wait before the second attempt; doubled before each further one.
+    pub pause: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        let seconds = Duration::from_secs;
+        Pace { stall: seconds(30), window: seconds(30), floor: 30 << 10, pause: Duration::from_millis(500) }
     }
-    unreachable!("the loop ends by returning")
+}
+
+/// Told of every chunk: bytes so far, and bytes in all where the server says.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
+
+/// Fetches into memory.
+pub fn to_memory(host: &Host, wanted: &Wanted, pace: Pace, progress: Progress) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    Download { host, wanted, pace, progress }.run(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Fetches into a file, which appears only when it is whole and verified. With a checksum, what an earlier
+/// run left beside it is gone on with.
+pub fn to_file(host: &Host, wanted: &Wanted, pace: Pace, path: &str, mode: u32, progress: Progress) -> Result<()> {
+    let mut partial = host.partial(path)?;
+    if wanted.sha256.is_none() {
+        partial.restart()?;
+    }
+    Download { host, wanted, pace, progress }.run(&mut partial)?;
+    partial.commit(mode)
+}
+
+/// Where bytes go.
+trait Sink {
+    fn length(&self) -> u64;
+    fn sha256(&self) -> String;
+    fn add(&mut self, bytes: &[u8]) -> Result<()>;
+    fn restart(&mut self) -> Result<()>;
+}
+
+impl Sink for Vec<u8> {
+    fn length(&self) -> u64 {
+        self.len() as u64
+    }
+    fn sha256(&self) -> String {
+        sha256(self)
+    }
+    fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+    fn restart(&mut self) -> Result<()> {
+        self.clear();
+        Ok(())
+    }
+}
+
+impl Sink for Partial {
+    fn length(&self) -> u64 {
+        self.length()
+    }
+    fn sha256(&self) -> String {
+        self.sha256()
+    }
+    fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        self.add(bytes)
+    }
+    fn restart(&mut self) -> Result<()> {
+        self.restart()
+    }
 }
 
 enum Failure {
-    Passing(String),
+    /// May go better another time, after at least this long.
+    Passing(String, Duration),
     Final(String),
+    /// Ours, not the server's: already in words.
+    Own(Error),
 }
 
-fn once(url: &str, limit: u64) -> std::result::Result<Vec<u8>, Failure> {
-    let client = reqwest::blocking::Client::builder()
-        .connect_timeout(Duration::from_secs(15))
-        .timeout(Duration::from_secs(300))
-        .redirect(reqwest::redirect::Policy::custom(|attempt| {
-            let downgrade =
-                attempt.previous().last().is_some_and(|p| p.scheme() == "https") && attempt.url().scheme() != "https";
-            if downgrade || attempt.previous().len() > 5 {
-                attempt.error("a redirect to plain http, or too many")
-            } else {
-                attempt.follow()
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Own(error)
+    }
+}
+
+type Attempt<T> = std::result::Result<T, Failure>;
+
+fn passing<T>(why: impl Into<String>) -> Attempt<T> {
+    Err(Failure::Passing(why.into(), Duration::ZERO))
+}
+
+struct Download<'a> {
+    host: &'a Host,
+    wanted: &'a Wanted<'a>,
+    pace: Pace,
+    progress: Progress<'a>,
+}
+
+impl Download<'_> {
+    fn run(&mut self, sink: &mut dyn Sink) -> Result<()> {
+        let url = self.wanted.url;
+        if !(url.is_https() || url.is_loopback() || self.wanted.sha256.is_some()) {
+            return Err(Error::new(Kind::Config, format!("{url}: plain http, and no checksum vouches for what comes"))
+                .remedy("use https, or give the SHA-256"));
+        }
+        let client = self.client()?;
+        let mut pause = self.pace.pause;
+        for attempt in 1..=ATTEMPTS {
+            self.host.go_on()?;
+            let went_on = sink.length() > 0;
+            match self.attempt(&client, sink) {
+                Ok(()) if self.is_wanted(sink) => return Ok(()),
+                // Two halves of different files are no reason to give up.
+                Ok(()) if went_on && attempt < ATTEMPTS => sink.restart()?,
+                Ok(()) => return Err(self.not_wanted(sink)),
+                Err(Failure::Own(error)) => return Err(error),
+                Err(Failure::Passing(_, least)) if attempt < ATTEMPTS => {
+                    if self.wanted.sha256.is_none() {
+                        sink.restart()?;
+                    }
+                    std::thread::sleep(pause.max(least));
+                    pause *= 2;
+                }
+                Err(Failure::Passing(why, _) | Failure::Final(why)) => {
+                    return Err(Error::new(Kind::Host, format!("{url} cannot be fetched"))
+                        .cause(format!("{why} (attempt {attempt})"))
+                        .remedy("check the address and the network; HTTPS_PROXY and SSL_CERT_FILE are honoured"));
+                }
             }
-        }))
-        .build()
-        .map_err(|e| Failure::Final(text(&e)))?;
-    let response = client.get(url).send().map_err(|e| {
-        if e.is_redirect() || e.is_builder() { Failure::Final(text(&e)) } else { Failure::Passing(text(&e)) }
-    })?;
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    fn client(&self) -> Result<Client> {
+        let mut builder = Client::builder()
+            .connect_timeout(self.pace.stall)
+            // Of one read, not of the whole.
+            .timeout(self.pace.stall)
+            .user_agent(concat!("awg-install/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::custom(|attempt| {
+                let secure = attempt.previous().last().is_some_and(|p| p.scheme() == "https");
+                if secure && attempt.url().scheme() != "https" {
+                    attempt.error("it redirects from https to plain http")
+                } else if attempt.previous().len() > 5 {
+                    attempt.error("it redirects again and again")
+                } else {
+                    attempt.follow()
+                }
+            }));
+        if let Some(file) = self.host.env("SSL_CERT_FILE").filter(|f| !f.is_empty()) {
+            let pem = self.host.read_named(Kind::Config, "SSL_CERT_FILE", file.as_ref(), CA_LIMIT)?;
+            let bad = |e: String| Error::new(Kind::Config, format!("SSL_CERT_FILE {file}: no certificates")).cause(e);
+            let bundle = Certificate::from_pem_bundle(&pem).map_err(|e| bad(text(&e)))?;
+            if bundle.is_empty() {
+                return Err(bad("there is no BEGIN CERTIFICATE in it".into()));
+            }
+            builder = bundle.into_iter().fold(builder, |b, authority| b.add_root_certificate(authority));
+        }
+        builder.build().map_err(|e| Error::step("no https client can be made").cause(text(&e)))
+    }
+
+    fn attempt(&mut self, client: &Client, sink: &mut dyn Sink) -> Attempt<()> {
+        let start = sink.length();
+        let mut request = client.get(self.wanted.url.to_string());
+        if start > 0 {
+            request = request.header(RANGE, format!("bytes={start}-"));
+        }
+        let response = match request.send() {
+            Ok(response) => response,
+            Err(e) if e.is_redirect() || e.is_builder() => return Err(Failure::Final(text(&e.without_url()))),
+            Err(e) => return passing(text(&e.without_url())),
+        };
+        if start > 0 && response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+            // All of it may be here already; else the other file has to go.
+            if self.is_wanted(sink) {
+                return Ok(());
+            }
+            sink.restart()?;
+            return passing("what was there before does not belong to it");
+        }
+        accept(&response)?;
+        if !goes_on(&response, start) {
+            sink.restart()?;
+        }
+        self.receive(response, sink)
+    }
+
+    fn receive(&mut self, mut response: Response, sink: &mut dyn Sink) -> Attempt<()> {
+        let limit = self.wanted.limit;
+        let too_large = |n| Err(Failure::Final(format!("it is larger than the {limit} bytes that are taken ({n})")));
+        let total = response.content_length().map(|n| n + sink.length());
+        if let Some(total) = total.filter(|t| *t > limit) {
+            return too_large(format!("{total} are announced"));
+        }
+        let mut chunk = vec![0; 64 << 10];
+        let (mut since, mut seen) = (Instant::now(), 0);
+        loop {
+            self.host.go_on()?;
+            let of = total.map(|t| format!(" of {t}")).unwrap_or_default();
+            let read = match response.read(&mut chunk) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(e) => return passing(format!("the transfer broke after {}{of} bytes: {e}", sink.length())),
+            };
+            if sink.length() + read as u64 > limit {
+                return too_large("more keeps coming".into());
+            }
+            sink.add(&chunk[..read])?;
+            (self.progress)(sink.length(), total);
+            seen += read as u64;
+            if since.elapsed() >= self.pace.window {
+                if seen < self.pace.floor {
+                    let rate = seen as f64 / since.elapsed().as_secs_f64();
+                    return Err(Failure::Final(format!(
+                        "it comes too slowly: {rate:.0} bytes a second after {}{of} bytes",
+                        sink.length()
+                    )));
+                }
+                (since, seen) = (Instant::now(), 0);
+            }
+        }
+        match total {
+            Some(total) if sink.length() < total => {
+                passing(format!("the transfer broke after {} of {total} bytes", sink.length()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_wanted(&self, sink: &dyn Sink) -> bool {
+        self.wanted.sha256.is_none_or(|wanted| sink.sha256() == wanted)
+    }
+
+    fn not_wanted(&self, sink: &mut dyn Sink) -> Error {
+        let (got, length) = (sink.sha256(), sink.length());
+        // It would be gone on with for ever.
+        let _ = sink.restart();
+        Error::new(Kind::Artifact, format!("{} is not the file that was asked for", self.wanted.url))
+            .cause(format!("its SHA-256 is {got} ({length} bytes), wanted {}", self.wanted.sha256.unwrap_or_default()))
+            .remedy("check the checksum that was given, or who answers at that address")
+    }
+}
+
+/// Whether an answer can be what was asked for.
+fn accept(response: &Response) -> Attempt<()> {
     let status = response.status();
-    if status.is_server_error() || status.as_u16() == 429 {
-        return Err(Failure::Passing(format!("the server answered {status}")));
+    let header = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::REQUEST_TIMEOUT {
+        let least = header(RETRY_AFTER).and_then(|v| v.parse().ok()).unwrap_or(0u64).min(RETRY_AFTER_LIMIT);
+        return Err(Failure::Passing(format!("the server answered {status}"), Duration::from_secs(least)));
     }
     if !status.is_success() {
         return Err(Failure::Final(format!("the server answered {status}")));
     }
-    let announced = response.content_length();
-    let mut bytes = Vec::new();
-    response.take(limit + 1).read_to_end(&mut bytes).map_err(|e| Failure::Passing(e.to_string()))?;
-    if bytes.len() as u64 > limit {
-        return Err(Failure::Final(format!("it is larger than {limit} bytes")));
+    if header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html")) {
+        return Err(Failure::Final(
+            "a web page came instead of the file: a login or an error page of the network or the server".into(),
+        ));
     }
-    if announced.is_some_and(|n| n != bytes.len() as u64) {
-        return Err(Failure::Passing(format!("the transfer broke after {} bytes", bytes.len())));
-    }
-    Ok(bytes)
+    Ok(())
 }
 
-fn verify(url: &str, bytes: Vec<u8>, sha256: &str) -> Result<Vec<u8>> {
-    let got = hex(&Sha256::digest(&bytes));
-    if got == sha256 {
-        return Ok(bytes);
-    }
-    Err(Error::new(Kind::Artifact, format!("{url} is not the file that was asked for"))
-        .cause(format!("its SHA-256 is {got}, wanted {sha256}"))
-        .remedy("check module.sha256, or who answers at that address"))
+/// The server goes on where we are, and not anywhere else.
+fn goes_on(response: &Response, start: u64) -> bool {
+    let range = response.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    response.status() == StatusCode::PARTIAL_CONTENT && range.starts_with(&format!("bytes {start}-"))
 }
 
 /// reqwest hides the reason in the chain of sources.

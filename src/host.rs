@@ -7,6 +7,7 @@ pub mod command;
 pub mod files;
 pub mod http;
 pub mod log;
+pub mod partial;
 pub mod signals;
 
 use std::cell::{Cell, OnceCell};

@@ -9,6 +9,7 @@ use crate::container;
 use crate::daemon;
 use crate::error::{Error, Kind, Result};
 use crate::facts::{self, Candidate, Facts, Reach};
+use crate::fetch;
 use crate::host::{Host, Log};
 use crate::module;
 use crate::owned::{CONFIG, GUARD, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL};
@@ -97,7 +98,9 @@ fn candidate_bytes(host: &Host, config: &Config, reach: Reach, facts: &Facts) ->
             if facts.modules.amneziawg.values().any(|m| *m.sha256 == **sha256 && m.indexed) {
                 return Ok(None);
             }
-            Ok(Some((url.to_string(), crate::fetch::fetch(url, sha256, MODULE_LIMIT)?)))
+            let wanted = fetch::Wanted { url, sha256: Some(sha256), limit: MODULE_LIMIT };
+            let bytes = fetch::to_memory(host, &wanted, fetch::Pace::default(), &mut |_, _| {})?;
+            Ok(Some((url.to_string(), bytes)))
         }
         _ => Ok(None),
     }

@@ -263,6 +263,6 @@ fn temporary(place: &Path) -> PathBuf {
     place.with_file_name(format!(".{name}.awg-new"))
 }
 
-fn sync_dir(dir: &Path) -> std::io::Result<()> {
+pub(super) fn sync_dir(dir: &Path) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
 }

@@ -1,0 +1,92 @@
+//! A download on its way: bytes beside the file they will become, kept across runs, in place only when whole.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::Host;
+use super::files::{hex, sync_dir};
+use crate::error::{Error, Result};
+
+/// What has arrived so far, hashed as it came.
+pub struct Partial {
+    file: File,
+    /// As people know the file.
+    name: String,
+    place: PathBuf,
+    beside: PathBuf,
+    length: u64,
+    hasher: Sha256,
+}
+
+impl Host {
+    /// The download that becomes `path`: goes on where an earlier one was cut off.
+    pub fn partial(&self, path: &str) -> Result<Partial> {
+        let place = self.path(path);
+        let mut beside = place.clone().into_os_string();
+        beside.push(".part");
+        let beside = PathBuf::from(beside);
+        let fail = |e: std::io::Error| failed(path, e);
+        // O_NOFOLLOW: a link that somebody put there leads nowhere.
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+            .open(&beside)
+            .map_err(fail)?;
+        let mut hasher = Sha256::new();
+        let length = std::io::copy(&mut file, &mut hasher).map_err(fail)?;
+        Ok(Partial { file, name: path.into(), place, beside, length, hasher })
+    }
+}
+
+impl Partial {
+    /// Bytes that have arrived.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The lowercase hexadecimal SHA-256 of them.
+    pub fn sha256(&self) -> String {
+        hex(&self.hasher.clone().finalize())
+    }
+
+    pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|e| failed(&self.name, e))?;
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Forgets what has arrived.
+    pub fn restart(&mut self) -> Result<()> {
+        self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0))).map_err(|e| failed(&self.name, e))?;
+        self.hasher = Sha256::new();
+        self.length = 0;
+        Ok(())
+    }
+
+    /// Puts the file into its place.
+    pub fn commit(self, mode: u32) -> Result<()> {
+        let done = (|| {
+            self.file.set_permissions(Permissions::from_mode(mode))?;
+            self.file.sync_all()?;
+            std::fs::rename(&self.beside, &self.place)?;
+            sync_dir(self.place.parent().unwrap_or(Path::new("/")))
+        })();
+        done.map_err(|e| failed(&self.name, e))
+    }
+}
+
+fn failed(name: &str, error: std::io::Error) -> Error {
+    let remedy = match error.kind() {
+        std::io::ErrorKind::StorageFull => "free some space, then run this again: it goes on where it stopped",
+        _ => "check the directory",
+    };
+    Error::step(format!("{name}: the download cannot be written")).cause(error).remedy(remedy)
+}
