@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use xshell::{Cmd, cmd};
 
 use crate::config::Config;
+use crate::daemon;
 use crate::error::{Error, Result};
 use crate::facts::network::parse_sockets;
 use crate::facts::{Container, engine};
@@ -85,8 +86,20 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
     host.make_dirs(format!("{directory}/data"), 0o700)?;
     let check = compose_command(host, &compose, &directory).arg("config").arg("--quiet");
     host.run(check, Limits::seconds(60), "checking the compose file")?;
-    let up = compose_command(host, &compose, &directory).arg("up").arg("--detach");
-    let out = host.ask(up, Limits::seconds(600));
+    let up = || {
+        let up = compose_command(host, &compose, &directory).arg("up").arg("--detach");
+        host.ask(up, Limits::seconds(600))
+    };
+    let mut out = up();
+    // The engine keeps the port of a container that went with the power until it starts anew. Containers of
+    // somebody else's are not stopped for that.
+    if !out.ok()
+        && out.tail(20).contains("port is already allocated")
+        && engine::runs_only(host, &config.container.name)
+    {
+        daemon::restart(host)?;
+        out = up();
+    }
     if out.ok() { Ok(()) } else { Err(explain(out.error("creating the container failed"), &out.tail(20))) }
 }
 

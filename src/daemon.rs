@@ -48,6 +48,14 @@ pub fn start(host: &Host, report: &Report, store_is_new: bool) -> Result<()> {
     wait(host)
 }
 
+/// Stops the engine, and starts it again.
+pub fn restart(host: &Host) -> Result<()> {
+    let sh = host.shell();
+    host.run(cmd!(sh, "rc-service docker stop"), Limits::seconds(120), "stopping the service docker")?;
+    host.run(cmd!(sh, "rc-service docker start"), Limits::seconds(120), "starting the service docker")?;
+    wait(host)
+}
+
 /// "Started" is not "answers": waits for the socket.
 pub fn wait(host: &Host) -> Result<()> {
     let (began, said) = (Instant::now(), host.size(LOG));

@@ -267,3 +267,23 @@ fn a_store_with_anything_in_it_is_never_made_anew() {
     root.install().expect(6).says("the container engine does not answer");
     assert!(root.exists("/var/lib/docker/spoilt"));
 }
+
+#[test]
+fn an_engine_that_keeps_a_port_is_started_anew() {
+    let root = Root::prepared(&["--offer", "6.12.51-r0"], &exact("userspace"));
+    root.write("/var/lib/docker/stuck-port", "");
+    root.install().expect(8).says("container healthy");
+    assert!(!root.exists("/var/lib/docker/stuck-port"));
+    assert!(root.commands().iter().any(|c| c == "rc-service docker stop"));
+}
+
+#[test]
+fn an_engine_is_not_stopped_under_somebody_elses_container() {
+    let root = Root::prepared(&["--offer", "6.12.51-r0"], &exact("userspace"));
+    root.install().expect(8);
+    root.write("/var/lib/docker/stuck-port", "");
+    root.write("/var/lib/docker/containers/shop/running", "");
+    root.write("/opt/wg-easy/compose.yaml", "edited\n");
+    root.install().expect(6).says("port is already allocated");
+    assert!(!root.commands().iter().any(|c| c == "rc-service docker stop"));
+}

@@ -60,6 +60,14 @@ pub fn container(host: &Host, name: &str) -> Option<Container> {
     Some(container)
 }
 
+/// No container but `name` runs, as far as the engine says.
+pub fn runs_only(host: &Host, name: &str) -> bool {
+    let Some(Value::Array(running)) = host.engine_get("/containers/json").found() else { return false };
+    let ours = format!("/{name}");
+    let called = |c: &Value| c["Names"].as_array().is_some_and(|names| names.iter().any(|n| *n == *ours));
+    running.iter().all(called)
+}
+
 /// The kind of wg0 in the network namespace of a process, as the driver itself names it. A container's
 /// /sys is mounted in its own namespace, so that a file tells; no program has to run inside.
 fn interface(host: &Host, pid: u32) -> Option<String> {
