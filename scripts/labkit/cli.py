@@ -66,6 +66,8 @@ def _parser():
 
     cut = commands.add_parser("cuts", help="cut the power at random moments of an installation")
     cut.add_argument("--count", type=int, default=30, metavar="N")
+    cut.add_argument("--only", metavar="N,N", help="these cuts of the series instead of the first ones",
+                     type=lambda text: [int(number) for number in text.split(",")])
     cut.add_argument("--seed", type=int, default=1, metavar="N")
     cut.add_argument("--jobs", type=int, default=2, metavar="N", help="machines at the same time")
     cut.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
@@ -152,7 +154,8 @@ def _cuts(options, cache):
     bench = runner.make_bench(cache)
     try:
         binary = Path(options.binary).resolve() if options.binary else runner.build(TOP)
-        return cuts.run(bench, binary, cache, options.count, options.seed, options.jobs)
+        numbers = options.only or list(range(1, options.count + 1))
+        return cuts.run(bench, binary, cache, numbers, options.seed, options.jobs)
     finally:
         bench.close()
 

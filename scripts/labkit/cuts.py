@@ -46,8 +46,8 @@ class Broken(Exception):
     """What a machine was like after a cut, and should not have been."""
 
 
-def run(bench, binary, cache, count, seed, jobs):
-    """Cuts `count` times; the number that did not end well."""
+def run(bench, binary, cache, numbers, seed, jobs):
+    """Makes the cuts with these numbers; 1 when one did not end well."""
     place = cache / "cuts"
     place.mkdir(parents=True, exist_ok=True)
     stage = _Stage(bench, binary, place)
@@ -55,7 +55,7 @@ def run(bench, binary, cache, count, seed, jobs):
     done = {}
     if results.exists():
         done = {entry["number"]: entry for entry in map(json.loads, results.read_text().splitlines())}
-    left = [number for number in range(1, count + 1) if number not in done]
+    left = [number for number in numbers if number not in done]
     if left:
         stage.prepare()
 
@@ -72,7 +72,7 @@ def run(bench, binary, cache, count, seed, jobs):
         signal.signal(signal_number, lambda number, _: os._exit(128 + number))
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(one, left))
-    chosen = [done[number] for number in range(1, count + 1)]
+    chosen = [done[number] for number in numbers]
     failed = [entry for entry in chosen if entry["problem"]]
     fallbacks = sum(1 for entry in chosen if entry.get("fell_back"))
     print(f"{len(chosen)} cuts, seed {seed}: {len(chosen) - len(failed)} ended as an undisturbed installation does "
