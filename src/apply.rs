@@ -67,10 +67,7 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let directory = run.config.container.directory.to_string();
     let again = receipt.is_started(&id);
     change::record(host, step, &directory, receipt)?;
-    match step {
-        Step::Start { service } if service == "docker" => daemon::start(host, run.report, receipt.store_is_new())?,
-        _ => act(run, plan, step, started, again)?,
-    }
+    act(run, plan, receipt, step, started, again)?;
     // What tools have written is on the disk before the receipt says that it is: few of them see to that.
     host.sync();
     receipt.finish(&id);
@@ -78,7 +75,7 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
 }
 
 /// `again`: an earlier attempt at this step was cut off, and may have left files by name only.
-fn act(run: &Run, plan: &Plan, step: &Step, started: bool, again: bool) -> Result<()> {
+fn act(run: &Run, plan: &Plan, receipt: &Receipt, step: &Step, started: bool, again: bool) -> Result<()> {
     let (host, facts) = (run.host, run.facts);
     let sh = host.shell();
     match step {
@@ -94,6 +91,7 @@ fn act(run: &Run, plan: &Plan, step: &Step, started: bool, again: bool) -> Resul
         Step::Kernel { release, flavour, add } => kernel::install(host, release, flavour, add, again),
         Step::Module { release, .. } => kernel::install_module(host, release, run.module, &facts.arch),
         Step::Enable { service, runlevel } => change::enable(host, service, runlevel),
+        Step::Start { service } if service == "docker" => daemon::start(host, run.report, receipt.store_is_new()),
         Step::Start { service } => {
             host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service").map(drop)
         }

@@ -95,6 +95,7 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
     // somebody else's are not stopped for that.
     if !out.ok()
         && out.tail(20).contains("port is already allocated")
+        && daemon::is_serviced(host)
         && engine::runs_only(host, &config.container.name)
     {
         daemon::restart(host)?;

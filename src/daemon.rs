@@ -26,10 +26,7 @@ const ENOUGH: usize = 3;
 /// `store_is_new`: the store was made by this installation, which has put nothing into it. dockerd makes its databases at the first start without bringing their directory entries to the disk;
 /// a power cut then leaves empty ones, which it refuses ever after ("invalid database").
 pub fn start(host: &Host, report: &Report, store_is_new: bool) -> Result<()> {
-    let sh = host.shell();
-    let begin =
-        || host.run(cmd!(sh, "rc-service docker start"), Limits::seconds(120), "starting the service docker").map(drop);
-    begin()?;
+    service(host, "start")?;
     let Err(error) = wait(host) else { return Ok(()) };
     host.go_on()?;
     if !(store_is_new && holds_nothing(host)) {
@@ -37,23 +34,33 @@ pub fn start(host: &Host, report: &Report, store_is_new: bool) -> Result<()> {
     }
     let why = error.cause.unwrap_or(error.message);
     report.note(&format!("the container engine does not come up; its store is new and empty, and is made anew: {why}"));
-    host.run(cmd!(sh, "rc-service docker stop"), Limits::seconds(120), "stopping the service docker")?;
+    service(host, "stop")?;
     for store in STORES {
         // Not the directory itself: a daemon that died leaves it mounted.
         for name in host.names(store) {
             host.remove_tree(format!("{store}/{name}"))?;
         }
     }
-    begin()?;
+    service(host, "start")?;
     wait(host)
+}
+
+/// Whether its service is one that this program can start and stop.
+pub fn is_serviced(host: &Host) -> bool {
+    host.which("rc-service").is_some()
 }
 
 /// Stops the engine, and starts it again.
 pub fn restart(host: &Host) -> Result<()> {
-    let sh = host.shell();
-    host.run(cmd!(sh, "rc-service docker stop"), Limits::seconds(120), "stopping the service docker")?;
-    host.run(cmd!(sh, "rc-service docker start"), Limits::seconds(120), "starting the service docker")?;
+    service(host, "stop")?;
+    service(host, "start")?;
     wait(host)
+}
+
+fn service(host: &Host, verb: &str) -> Result<()> {
+    let sh = host.shell();
+    let doing = if verb == "start" { "starting the service docker" } else { "stopping the service docker" };
+    host.run(cmd!(sh, "rc-service docker {verb}"), Limits::seconds(120), doing).map(drop)
 }
 
 /// "Started" is not "answers": waits for the socket.

@@ -232,11 +232,11 @@ impl Download<'_> {
         if let Some(total) = total.filter(|t| *t > limit) {
             return too_large(format!("{total} are announced"));
         }
+        let of = total.map(|t| format!(" of {t}")).unwrap_or_default();
         let mut chunk = vec![0; 64 << 10];
         let (mut since, mut seen) = (Instant::now(), 0);
         loop {
             self.host.go_on()?;
-            let of = total.map(|t| format!(" of {t}")).unwrap_or_default();
             let read = match response.read(&mut chunk) {
                 Ok(0) => break,
                 Ok(read) => read,

@@ -287,3 +287,14 @@ fn an_engine_is_not_stopped_under_somebody_elses_container() {
     root.install().expect(6).says("port is already allocated");
     assert!(!root.commands().iter().any(|c| c == "rc-service docker stop"));
 }
+
+#[test]
+fn an_engine_that_others_manage_is_left_alone() {
+    let root = Root::prepared(
+        &["--debian"],
+        "server:\n  host: vpn.example.org\n  username: admin\n  password_file: /root/password\n",
+    );
+    root.write("/var/lib/docker/stuck-port", "");
+    root.install().expect(6).says("port is already allocated").says("server.port");
+    assert!(!root.commands().iter().any(|c| c.starts_with("rc-service")));
+}
