@@ -12,10 +12,11 @@ use crate::host::{Host, Limits};
 use crate::owned::{Owned, SELF};
 use crate::plan::{self, Plan};
 use crate::reboot::{self, End};
-use crate::receipt::Receipt;
+use crate::receipt::{Change, Receipt};
 use crate::report::Report;
+use crate::sources::Modules;
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, daemon, kernel};
+use crate::{bootloader, container, daemon, image, kernel, module, proof};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -23,8 +24,8 @@ pub struct Run<'a> {
     pub config: &'a Config,
     pub facts: &'a Facts,
     pub report: &'a Report<'a>,
-    /// The bytes of the module that was inspected; what is written is what was checked.
-    pub module: Option<&'a [u8]>,
+    /// The modules that were inspected; what is written is what was checked.
+    pub modules: &'a Modules,
     pub reboot_allowed: bool,
 }
 
@@ -75,7 +76,7 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
 }
 
 /// `again`: an earlier attempt at this step was cut off, and may have left files by name only.
-fn act(run: &Run, plan: &Plan, receipt: &Receipt, step: &Step, started: bool, again: bool) -> Result<()> {
+fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool, again: bool) -> Result<()> {
     let (host, facts) = (run.host, run.facts);
     let sh = host.shell();
     match step {
@@ -88,14 +89,26 @@ fn act(run: &Run, plan: &Plan, receipt: &Receipt, step: &Step, started: bool, ag
         }
         Step::Repository { url } => add_repository(host, url),
         Step::Packages { add, .. } => kernel::add_packages(host, add, again),
-        Step::Kernel { release, flavour, add } => kernel::install(host, release, flavour, add, again),
-        Step::Module { release, .. } => kernel::install_module(host, release, run.module, &facts.arch),
+        Step::Kernel { release, flavour, add, files } => {
+            let add = kernel::Add { packages: add, files };
+            kernel::install(host, release, flavour, &add, again)
+        }
+        Step::Hold { constraint } => kernel::hold(host, constraint),
+        Step::Module { release, sha256 } => {
+            let bytes = run.modules.get(sha256).map(Vec::as_slice);
+            kernel::install_module(host, release, bytes, &facts.arch)
+        }
+        Step::Build { release } => build(run, release),
+        Step::Clean { release } => kernel::clean(host, release),
         Step::Enable { service, runlevel } => change::enable(host, service, runlevel),
         Step::Start { service } if service == "docker" => daemon::start(host, run.report, receipt.store_is_new()),
         Step::Start { service } => {
             host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service").map(drop)
         }
-        Step::Pull { image } => container::pull(host, image, plan.choice.rung, &facts.arch, again),
+        Step::Pull { image } => container::pull(host, image, &facts.arch, again),
+        Step::Extract { image } => {
+            image::look(host, image, Some(plan.choice.rung).filter(|_| plan.choice.open.is_none()))
+        }
         Step::Arm { flavour, release } => {
             // What is armed is what was verified, however long ago it was installed.
             kernel::verify(host, release, flavour)?;
@@ -105,7 +118,13 @@ fn act(run: &Run, plan: &Plan, receipt: &Receipt, step: &Step, started: bool, ag
         Step::Reboot { .. } => Ok(()),
         Step::Default { flavour, .. } => bootloader::make_default(host, flavour),
         Step::RemoveOld { package, release } => kernel::remove_old(host, package, release),
-        Step::Load { modules } => load(host, modules),
+        Step::Load { modules } => load(run, modules),
+        Step::Prove { release } => {
+            let proof = proof::prove(host, &run.config.container.image.to_string(), release)?;
+            run.report.tunnel(&proof);
+            receipt.proven = Some(proof.proven);
+            Ok(())
+        }
         Step::Sysctl { values } => {
             for (name, value) in values {
                 host.run(cmd!(sh, "sysctl -w {name}={value}"), Limits::seconds(10), "setting a sysctl")?;
@@ -174,9 +193,16 @@ fn add_repository(host: &Host, url: &str) -> Result<()> {
     host.run(cmd!(sh, "apk --wait 300 update"), Limits::seconds(600), "reading the repositories").map(drop)
 }
 
-fn load(host: &Host, modules: &[String]) -> Result<()> {
+fn load(run: &Run, modules: &[String]) -> Result<()> {
+    let host = run.host;
     let sh = host.shell();
     for module in modules {
+        // It is loaded and was planned to be loaded: another build of it must go first, and what uses it.
+        if module == module::NAME && run.facts.modules.loaded.contains(module) {
+            let directory = run.config.container.directory.to_string();
+            change::undo(host, &Change::Project { directory }, false)?;
+            change::undo(host, &Change::Loaded { module: module.clone() }, false)?;
+        }
         let out = host.ask(cmd!(sh, "modprobe {module}"), Limits::seconds(60));
         if !out.ok() {
             let log = host.ask(cmd!(sh, "dmesg"), Limits::seconds(10));
@@ -191,11 +217,18 @@ fn load(host: &Host, modules: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Compiles the module and puts it in place like any other.
+fn build(run: &Run, release: &str) -> Result<()> {
+    let bytes = crate::build::build(run.host, run.config, release, &run.facts.arch, &|phase| run.report.note(phase))?;
+    kernel::install_module(run.host, release, Some(&bytes), &run.facts.arch)
+}
+
 /// Steps whose failure rules the kernel rung out rather than the whole installation.
 pub fn belongs_to_kernel(step: &Step) -> bool {
     match step {
         Step::Kernel { .. } | Step::Module { .. } | Step::Arm { .. } | Step::Default { .. } => true,
-        Step::Load { modules } => modules.iter().any(|m| m == "amneziawg"),
+        Step::Build { .. } | Step::Prove { .. } => true,
+        Step::Load { modules } => modules.iter().any(|m| m == module::NAME),
         Step::FirstStart => true,
         Step::Ready { interface } => interface == "amneziawg",
         Step::Enable { service, .. } => service == RESUME,

@@ -74,8 +74,20 @@ pub fn default(host: &Host) -> String {
 
 /// Keeps what boots now the default while another kernel is installed and tried. The settings may name
 /// that kernel already: as the host was set up, or by a run that was cut off before it generated anew.
-pub fn hold_default(host: &Host) -> Result<()> {
-    match known(host)? {
+/// Where the one that boots is about to be replaced (`incoming`), another installed one takes its place.
+pub fn hold_default(host: &Host, incoming: &str) -> Result<()> {
+    let loader = known(host)?;
+    if default(host) == incoming {
+        let here = |f: &String| f != incoming && host.exists(format!("/boot/vmlinuz-{f}"));
+        let Some(other) = host.names("/usr/share/kernel").into_iter().find(here) else {
+            return Err(Error::step(format!(
+                "only a kernel of the flavour {incoming} is installed: there would be no way back"
+            ))
+            .remedy("install another one first (apk add linux-virt), then run this again"));
+        };
+        return make_default(host, &other);
+    }
+    match loader {
         Loader::Extlinux => extlinux::hold_default(host),
         Loader::Grub => grub::hold_default(host),
     }
@@ -83,7 +95,7 @@ pub fn hold_default(host: &Host) -> Result<()> {
 
 /// Makes the trial entry and tells the loader to start it once.
 pub fn arm(host: &Host, flavour: &str) -> Result<()> {
-    hold_default(host)?;
+    hold_default(host, flavour)?;
     let old = default(host);
     if old.is_empty() || old == flavour {
         return Err(Error::step(format!("the loader's default is {old:?} already: there would be no way back"))

@@ -3,12 +3,13 @@
 use xshell::cmd;
 
 use crate::error::{Error, Result};
+use crate::facts::image::CACHE;
 use crate::facts::network::SYSCTLS;
 use crate::facts::{apk, engine, kernel::EXTRA};
 use crate::host::{Host, Limits};
-use crate::owned::{CONFIG, GUARD, Owned, Rung, SELF, SERVICE};
+use crate::owned::{CONFIG, Owned, Rung, SELF, SERVICE, WATCHDOG};
 use crate::receipt::{COPIES, Change, Receipt, Was, copies};
-use crate::step::{GUARD_SERVICE, RESUME, Step};
+use crate::step::{GUARD_SERVICE, RESUME, Step, WATCHDOG_SERVICE};
 use crate::{bootable, bootloader};
 
 /// What `step` would change, and what is there now. Copies of files it would replace are made here,
@@ -49,7 +50,7 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
             }
             changes.extend(world(host, add));
         }
-        Step::Kernel { release, flavour, add } => {
+        Step::Kernel { release, flavour, add, files } => {
             changes.push(Change::Loader);
             // Made by triggers and depmod, and left when the package goes.
             for path in [format!("/lib/modules/{release}"), format!("/boot/initramfs-{flavour}")] {
@@ -61,9 +62,17 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
             for path in bootloader::settings(host).iter().chain(&[bootable::CONF]) {
                 file(&mut changes, path)?;
             }
+            if !files.is_empty() {
+                changes.extend(cache(host));
+            }
             changes.extend(world(host, add));
         }
-        Step::Module { release, .. } => {
+        Step::Hold { constraint } => changes.extend(world(host, std::slice::from_ref(constraint))),
+        Step::Extract { .. } => changes.extend(cache(host)),
+        Step::Module { release, .. } | Step::Build { release } => {
+            if matches!(step, Step::Build { .. }) {
+                changes.extend(cache(host));
+            }
             changes.push(Change::Depmod { release: release.clone() });
             file(&mut changes, &format!("/lib/modules/{release}/{EXTRA}"))?;
         }
@@ -102,6 +111,8 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
             changes.push(Change::Loader);
             changes.extend(world(host, std::slice::from_ref(package)));
         }
+        // What is cleaned was made by an earlier step, which undoes it.
+        Step::Clean { .. } | Step::Prove { .. } => {}
         Step::FirstStart | Step::Ready { .. } | Step::Reboot { .. } | Step::Finish => {}
     }
     Ok(changes)
@@ -140,6 +151,10 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
                     Limits::seconds(60),
                     "taking the service out of the runlevel",
                 )?;
+            }
+            if service == GUARD_SERVICE {
+                // Its script goes too: nothing could stop it by then, and it has long ended.
+                host.remove_file(format!("/run/openrc/started/{service}"))?;
             }
             Ok(())
         }
@@ -199,7 +214,7 @@ pub fn enable(host: &Host, service: &str, runlevel: &str) -> Result<()> {
 /// Takes away the services that a reboot needed; one of them may be what runs this.
 pub fn remove_services(host: &Host) -> Result<()> {
     let sh = host.shell();
-    for (service, runlevel, file) in [(RESUME, "default", SERVICE), (GUARD_SERVICE, "sysinit", GUARD)] {
+    for (service, runlevel, file) in [(RESUME, "default", SERVICE), (WATCHDOG_SERVICE, "sysinit", WATCHDOG)] {
         if host.exists(format!("/etc/runlevels/{runlevel}/{service}")) {
             let cmd = cmd!(sh, "rc-update del {service} {runlevel}");
             host.run(cmd, Limits::seconds(60), "removing a service")?;
@@ -250,6 +265,11 @@ fn undo_project(host: &Host, directory: &str) -> Result<()> {
     }
     let cmd = crate::container::compose_command(host, &compose, directory).arg("down");
     host.run(cmd, Limits::seconds(180), "taking the container down").map(drop)
+}
+
+/// The directory for what can be fetched or made anew.
+fn cache(host: &Host) -> Option<Change> {
+    (!host.exists(CACHE)).then(|| Change::Leftover { path: CACHE.into() })
 }
 
 fn unloaded<'a>(host: &Host, modules: impl Iterator<Item = &'a str>) -> Vec<Change> {

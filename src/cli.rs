@@ -31,7 +31,10 @@ pub enum Command {
     Wizard,
     Install(InstallArgs),
     Plan(PlanArgs),
+    Upgrade,
     Resume,
+    /// Hidden: what the boot service calls.
+    Guard,
     Status(StatusArgs),
     Rollback(RollbackArgs),
     /// Hidden: what waits for the first-boot tools before it restarts the host.
@@ -190,6 +193,7 @@ where
         command,
         Command::Wizard
             | Command::Install(_)
+            | Command::Upgrade
             | Command::Plan(_)
             | Command::Render(RenderWhat::Config | RenderWhat::Compose | RenderWhat::Service)
     );
@@ -247,6 +251,11 @@ enum RawCommand {
     Install(InstallArgs),
     /// Show what would change and why; changes nothing
     Plan(PlanArgs),
+    /// Go to the newest kernel and module that fit together, and to the image's newest version
+    Upgrade,
+    /// Make the container work in the best mode that the running kernel allows
+    #[command(hide = true)]
+    Guard,
     /// Go on after the reboot; the boot service calls this
     Resume,
     /// Show kernel, module, mode and container on one screen
@@ -292,6 +301,8 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         None => Command::Wizard,
         Some(RawCommand::Install(args)) => Command::Install(args),
         Some(RawCommand::Plan(args)) => Command::Plan(args),
+        Some(RawCommand::Upgrade) => Command::Upgrade,
+        Some(RawCommand::Guard) => Command::Guard,
         Some(RawCommand::Resume) => Command::Resume,
         Some(RawCommand::Status(args)) => Command::Status(args),
         Some(RawCommand::Rollback(args)) => Command::Rollback(args),
@@ -307,7 +318,11 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
     // Decided here, so that no command can forget to look.
     match command {
         Command::Wizard | Command::Install(_) => Ok(Command::Plan(PlanArgs::default())),
-        Command::Resume | Command::Rollback(_) | Command::RebootWhenReady { .. } => {
+        Command::Upgrade
+        | Command::Guard
+        | Command::Resume
+        | Command::Rollback(_)
+        | Command::RebootWhenReady { .. } => {
             Err(Exit::usage("--dry-run is for install", "leave it out, or run `awg-install status` first"))
         }
         reads_only => Ok(reads_only),

@@ -10,7 +10,6 @@ use crate::error::{Error, Result};
 use crate::facts::network::parse_sockets;
 use crate::facts::{Container, engine};
 use crate::host::{Host, Limits};
-use crate::owned::Rung;
 
 /// A slow machine needs a while to unpack, migrate and start.
 const READY: Duration = Duration::from_secs(300);
@@ -35,8 +34,8 @@ pub fn wait_for_start(host: &Host, name: &str) {
     }
 }
 
-/// Fetches the image and checks that it fits this machine and holds the mode's programs.
-pub fn pull(host: &Host, image: &str, rung: Rung, arch: &str, again: bool) -> Result<()> {
+/// Fetches the image and checks that it fits this machine.
+pub fn pull(host: &Host, image: &str, arch: &str, again: bool) -> Result<()> {
     let sh = host.shell();
     if again {
         // The engine believes in layers that a power cut has emptied; what is in use stays.
@@ -57,21 +56,6 @@ pub fn pull(host: &Host, image: &str, rung: Rung, arch: &str, again: bool) -> Re
     if got.architecture != wanted {
         return Err(Error::step(format!("{image} is for {}, this machine needs {wanted}", got.architecture))
             .remedy("name an image for this architecture"));
-    }
-    let programs: &[&str] = match rung {
-        Rung::Kernel => &["awg", "awg-quick"],
-        Rung::Userspace => &["awg", "awg-quick", "amneziawg-go"],
-        Rung::Wireguard => &["wg", "wg-quick"],
-    };
-    let script = format!("command -v {} >/dev/null", programs.join(" >/dev/null && command -v "));
-    let out = host.ask(
-        cmd!(sh, "docker run --rm --network none --cap-drop ALL --entrypoint /bin/sh {image} -c {script}"),
-        Limits::seconds(120),
-    );
-    if !out.ok() {
-        return Err(out
-            .error(format!("{image} lacks a program that the {} mode needs: {}", rung.as_str(), programs.join(", ")))
-            .remedy("name an image that has them (container.image), or another mode"));
     }
     Ok(())
 }
@@ -111,6 +95,13 @@ pub struct Seen {
     pub interface: Option<String>,
     pub udp: bool,
     pub web: Option<u16>,
+}
+
+/// Ends a restart loop; the container stays, to be looked at. Says whether there was one.
+pub fn end_restart_loop(host: &Host, name: &str) -> bool {
+    let looping = engine::container(host, name).is_some_and(|c| c.restarts >= LOOP && (c.restarting || !c.running));
+    let sh = host.shell();
+    looping && host.ask(cmd!(sh, "docker stop {name}"), Limits::seconds(60)).ok()
 }
 
 /// Waits until the server has made its database and answers: its first-start settings are in there.

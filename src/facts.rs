@@ -7,6 +7,7 @@ pub mod apk;
 pub mod boot;
 pub mod engine;
 pub mod grub;
+pub mod image;
 pub mod kernel;
 pub mod mounts;
 pub mod network;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, ModuleSource};
 use crate::host::{Host, files::sha256};
 use crate::module::Inspection;
 
@@ -35,8 +36,8 @@ pub struct Facts {
     /// Absent on hosts without apk.
     pub apk: Option<Apk>,
     pub modules: Modules,
-    /// The amneziawg module that could be installed, where the configuration names one.
-    pub candidate: Option<Candidate>,
+    /// Modules that could be put in place, by source; the source that is preferred comes first.
+    pub offers: Vec<Offer>,
     pub engine: Engine,
     pub container: Option<Container>,
     pub network: Network,
@@ -150,8 +151,28 @@ pub struct InstalledModule {
     pub path: String,
     pub sha256: String,
     pub vermagic_release: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub srcversion: Option<String>,
     /// kmod's binary index (`modules.dep.bin`) names it.
     pub indexed: bool,
+}
+
+/// What one source of modules has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Offer {
+    pub source: ModuleSource,
+    /// Modules that were fetched from it and inspected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<Candidate>,
+    /// Kernels it has the packages of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<KernelPackages>,
+    /// Why it has none, or not all that it could have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// It can be looked into only once the engine has the image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -159,6 +180,48 @@ pub struct Candidate {
     /// Where it comes from, in words.
     pub source: String,
     pub inspection: Inspection,
+}
+
+/// The packages of one kernel, for when no repository has them any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KernelPackages {
+    pub release: String,
+    pub packages: Vec<PackageFile>,
+}
+
+/// A package file: on this host, or at an address.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PackageFile {
+    /// An absolute path or a URL.
+    pub place: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Bytes, where they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+}
+
+impl Offer {
+    /// A source that has nothing, and why.
+    pub fn nothing(source: ModuleSource, why: impl Into<String>) -> Offer {
+        Offer { source, modules: Vec::new(), kernels: Vec::new(), problem: Some(why.into()), open: false }
+    }
+
+    /// A source that has these modules.
+    pub fn of(source: ModuleSource, modules: Vec<Candidate>) -> Offer {
+        Offer { source, modules, kernels: Vec::new(), problem: None, open: false }
+    }
+}
+
+impl Facts {
+    /// The module that would be put in place for `release`: of the first source that has one.
+    pub fn candidate_for(&self, release: &str) -> Option<&Candidate> {
+        self.candidates().find(|c| c.inspection.vermagic.release == release)
+    }
+
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        self.offers.iter().flat_map(|o| &o.modules)
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -180,6 +243,9 @@ pub struct Image {
     pub id: String,
     pub digest: Option<String>,
     pub architecture: String,
+    /// Which of the programs that matter it has; absent until it was looked into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub programs: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -244,7 +310,7 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
         boot: boot::probe(host, &os),
         apk,
         modules: kernel::modules(host),
-        candidate: None,
+        offers: Vec::new(),
         engine,
         container,
         network: network::probe(host),

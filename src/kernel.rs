@@ -3,14 +3,24 @@
 use xshell::cmd;
 
 use crate::error::{Error, Result};
-use crate::facts::apk::package_name;
+use crate::facts::PackageFile;
+use crate::facts::apk::{WORLD, package_name};
 use crate::facts::kernel::{EXTRA, installed_module};
 use crate::host::{Host, Limits, files::sha256};
 use crate::module::{self, Evidence, Inspection, Machine, Target};
-use crate::{bootable, bootloader};
+use crate::{bootable, bootloader, packages};
 
 /// apk may have to fetch a hundred megabytes over a slow link.
 const APK: u64 = 1800;
+
+/// What is asked of apk.
+#[derive(Debug, Clone, Copy)]
+pub struct Add<'a> {
+    /// Names and pins, as apk's world spells them.
+    pub packages: &'a [String],
+    /// Package files that no repository has.
+    pub files: &'a [PackageFile],
+}
 
 /// `apk add`, waiting for another apk to end. After an attempt that was cut off (`again`), everything is
 /// unpacked once more: apk's database may know files that have lost their content with the power.
@@ -30,11 +40,43 @@ pub fn add_packages(host: &Host, add: &[String], again: bool) -> Result<()> {
 }
 
 /// Adds the kernel and verifies its files, for apk exits 0 when a trigger has failed.
-pub fn install(host: &Host, release: &str, flavour: &str, add: &[String], again: bool) -> Result<()> {
+pub fn install(host: &Host, release: &str, flavour: &str, add: &Add, again: bool) -> Result<()> {
     // The package's trigger generates the loader's configuration: nothing untried may become the default.
-    bootloader::hold_default(host)?;
-    add_packages(host, add, again)?;
+    bootloader::hold_default(host, flavour)?;
+    if !add.files.is_empty() {
+        // apk checks their signatures with the keys that are installed. It writes a constraint by hash for
+        // them, which the pin that follows replaces.
+        let mut files = packages::fetch(host, add.files)?;
+        files.extend(add.packages.iter().filter(|p| !p.contains('=')).cloned());
+        add_packages(host, &files, false)?;
+    }
+    add_packages(host, add.packages, again)?;
     verify(host, release, flavour)
+}
+
+/// Has apk keep a package as it is (`name=version`), or lets it go on (`name`). Nothing is installed by it:
+/// a version that is installed is preferred.
+pub fn hold(host: &Host, constraint: &str) -> Result<()> {
+    add_packages(host, &[constraint.to_string()], false)?;
+    let world = host.read_text(WORLD).unwrap_or_default();
+    if world.split_whitespace().any(|w| w == constraint) {
+        return Ok(());
+    }
+    Err(Error::step(format!("{WORLD} does not say {constraint} after `apk add {constraint}`")))
+}
+
+/// Removes what is left of a kernel whose package is gone: our module, and the index around it. Files of
+/// somebody else's keep the directory.
+pub fn clean(host: &Host, release: &str) -> Result<()> {
+    let directory = format!("/lib/modules/{release}");
+    host.remove_file(format!("{directory}/{EXTRA}"))?;
+    host.remove_empty_dir(format!("{directory}/extra"));
+    let index = |path: &str| path.starts_with("modules.") && !path.contains('/');
+    if host.files_below(&directory).iter().all(|(path, _)| index(path)) {
+        return host.remove_tree(&directory);
+    }
+    let sh = host.shell();
+    host.run(cmd!(sh, "depmod {release}"), Limits::seconds(120), "indexing the modules").map(drop)
 }
 
 /// MiB without which a resumed run could not even write down how far it got.

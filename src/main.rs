@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use awg_install::choice::{self, Aim};
 use awg_install::cli::{self, Cli, Command, RenderWhat};
 use awg_install::error::{Error, Kind, Result};
 use awg_install::facts::Reach;
 use awg_install::host::{self, Host};
 use awg_install::report::{self, Report};
 use awg_install::run::{self, Wish};
-use awg_install::{choice, config, kernel, module, owned, plan, reboot, receipt, setup, status, undo};
+use awg_install::{config, kernel, module, owned, plan, reboot, receipt, setup, status, undo};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -35,8 +36,15 @@ fn main() -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
-    if matches!(cli.command, Command::Wizard | Command::Install(_) | Command::Resume | Command::Rollback(_))
-        && host.require_root().is_ok()
+    if matches!(
+        cli.command,
+        Command::Wizard
+            | Command::Install(_)
+            | Command::Upgrade
+            | Command::Guard
+            | Command::Resume
+            | Command::Rollback(_)
+    ) && host.require_root().is_ok()
     {
         run::open_log(&mut host, cli.globals.log_file.as_deref());
         host.stop = host::signals::Stop::listen().ok();
@@ -60,7 +68,7 @@ fn peak_memory_kib() -> Option<u64> {
 fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
     let globals = &cli.globals;
     match &cli.command {
-        Command::Wizard | Command::Install(_) => {
+        Command::Wizard | Command::Install(_) | Command::Upgrade => {
             host.require_root()?;
             let config = setup::configuration(host, cli)?;
             let confirm = !(globals.unattended || globals.yes);
@@ -69,13 +77,14 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
                     .remedy("use --unattended (or --yes) to go ahead without a question"));
             }
             let retry = matches!(&cli.command, Command::Install(args) if args.retry_kernel);
-            run::install(host, &config, report, Wish { reboot: !globals.no_reboot, confirm, retry })
+            let aim = if cli.command == Command::Upgrade { Aim::Upgrade } else { Aim::Install };
+            run::install(host, &config, report, Wish { reboot: !globals.no_reboot, confirm, retry, aim })
         }
         Command::Plan(args) => {
             let config = setup::configuration(host, cli)?;
             let receipt = receipt::Receipt::load(host)?;
             let (facts, _) = run::look(host, &config, Reach::Local, receipt.as_ref())?;
-            let plan = plan::plan(&config, &facts, receipt.as_ref())?;
+            let plan = plan::plan(&config, &facts, receipt.as_ref(), Aim::Install)?;
             if report.is_json() {
                 report::say(&serde_json::to_string_pretty(&plan).expect("plain data"));
             } else {
@@ -89,7 +98,17 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
                 return Ok(code);
             }
             let config = setup::configuration(host, cli)?;
-            run::resume(host, &config, report, Wish { reboot: !globals.no_reboot, confirm: false, retry: false })
+            run::resume(
+                host,
+                &config,
+                report,
+                Wish { reboot: !globals.no_reboot, confirm: false, retry: false, aim: Aim::Install },
+            )
+        }
+        Command::Guard => {
+            host.require_root()?;
+            let config = setup::configuration(host, cli)?;
+            run::guard(host, &config, report)
         }
         Command::Status(args) => {
             host.require_root()?;
@@ -120,7 +139,7 @@ fn render(cli: &Cli, host: &Host, what: RenderWhat) -> Result<u8> {
             let config = setup::configuration(host, cli)?;
             let receipt = receipt::Receipt::load(host)?;
             let (facts, _) = run::look(host, &config, Reach::Local, receipt.as_ref())?;
-            let choice = choice::choose(&config, &facts, None)?;
+            let choice = choice::choose(&config, &facts, None, Aim::Install)?;
             let file = if what == RenderWhat::Compose { owned::Owned::Compose } else { owned::Owned::ResumeService };
             file.render(&plan::inputs(&config, &facts, choice.rung)?)?
         }

@@ -28,7 +28,9 @@ pub use compress::Compression;
 pub use evidence::{Evidence, evidence_paths};
 pub use inspect::{Inspection, inspect, open};
 pub use report::{Report, text};
-pub use target::{Abi, Lockdown, Target, lockdown_from, names_from_builtin, names_from_dep, sig_enforce_from_cmdline};
+pub use target::{
+    Abi, Lockdown, Target, lockdown_from, module_name, names_from_builtin, names_from_dep, sig_enforce_from_cmdline,
+};
 pub use vermagic::Vermagic;
 
 use crate::error::{Error, Kind};

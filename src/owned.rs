@@ -5,16 +5,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Privilege, Web};
 use crate::error::{Error, Kind, Result};
-use crate::facts::kernel::IPTABLES;
+use crate::facts::kernel::{EXTRA, IPTABLES};
 use crate::host::files::sha256;
 use crate::step::TRIAL;
 
 pub const SELF: &str = "/usr/local/sbin/awg-install";
 pub const CONFIG: &str = "/etc/awg-install/config.yaml";
 pub const SERVICE: &str = "/etc/init.d/awg-install";
+pub const WATCHDOG: &str = "/etc/init.d/awg-watchdog";
+/// Names the watchdog device that the service has started; gone with the next boot.
+pub const WATCHDOG_MARK: &str = "/run/awg-watchdog.device";
 pub const GUARD: &str = "/etc/init.d/awg-guard";
-/// Names the watchdog that the guard has started; gone with the next boot.
-pub const WATCHDOG_MARK: &str = "/run/awg-guard.watchdog";
+/// apk calls what lies here before and after it changes something.
+pub const HOOK: &str = "/etc/apk/commit_hooks.d/awg-install";
 pub const MODULES_LOAD: &str = "/etc/modules-load.d/awg-install.conf";
 pub const SYSCTL: &str = "/etc/sysctl.d/60-awg-install.conf";
 pub const TRIAL_ENTRY: &str = "/etc/update-extlinux.d/awg-install";
@@ -27,7 +30,11 @@ pub enum Owned {
     Config,
     ResumeService,
     /// The watchdog of a trial boot.
+    Watchdog,
+    /// At every boot: makes the container work in the best mode that the kernel allows.
     Guard,
+    /// Says after an upgrade what it has left behind.
+    Hook,
     ModulesLoad,
     Sysctl,
     Compose,
@@ -62,7 +69,9 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("compose.yaml", include_str!("../templates/compose.yaml")),
     ("wg-easy.env", include_str!("../templates/wg-easy.env")),
     ("resume.initd", include_str!("../templates/resume.initd")),
+    ("watchdog.initd", include_str!("../templates/watchdog.initd")),
     ("guard.initd", include_str!("../templates/guard.initd")),
+    ("hook.sh", include_str!("../templates/hook.sh")),
     ("trial-entry.extlinux", include_str!("../templates/trial-entry.extlinux")),
     ("trial-entry.grub", include_str!("../templates/trial-entry.grub")),
 ];
@@ -73,7 +82,9 @@ impl Owned {
         match self {
             Owned::Config => CONFIG.into(),
             Owned::ResumeService => SERVICE.into(),
+            Owned::Watchdog => WATCHDOG.into(),
             Owned::Guard => GUARD.into(),
+            Owned::Hook => HOOK.into(),
             Owned::ModulesLoad => MODULES_LOAD.into(),
             Owned::Sysctl => SYSCTL.into(),
             Owned::Compose => format!("{directory}/compose.yaml"),
@@ -84,7 +95,7 @@ impl Owned {
     pub fn mode(self) -> u32 {
         match self {
             Owned::Config | Owned::FirstEnvironment | Owned::Environment => 0o600,
-            Owned::ResumeService | Owned::Guard => 0o755,
+            Owned::ResumeService | Owned::Watchdog | Owned::Guard | Owned::Hook => 0o755,
             Owned::ModulesLoad | Owned::Sysctl | Owned::Compose => 0o644,
         }
     }
@@ -93,7 +104,9 @@ impl Owned {
         match self {
             Owned::Config => "the effective configuration",
             Owned::ResumeService => "service that goes on after the reboot",
-            Owned::Guard => "watchdog of the trial boot",
+            Owned::Watchdog => "watchdog of the trial boot",
+            Owned::Guard => "service that looks after the container at every boot",
+            Owned::Hook => "says after an upgrade what it has left behind",
             Owned::ModulesLoad => "modules to load at boot",
             Owned::Sysctl => "forwarding",
             Owned::Compose => "the container",
@@ -107,7 +120,9 @@ impl Owned {
         match self {
             Owned::Config => Ok(config_text(inputs)),
             Owned::ResumeService => resume_service(),
-            Owned::Guard => guard(inputs.config.kernel.trial_timeout),
+            Owned::Watchdog => watchdog(inputs.config.kernel.trial_timeout),
+            Owned::Guard => guard(),
+            Owned::Hook => hook(),
             Owned::ModulesLoad => Ok(modules_load(inputs.rung)),
             Owned::Sysctl => Ok(sysctl(inputs)),
             Owned::Compose => compose(inputs, &revision(inputs)?),
@@ -163,8 +178,18 @@ pub fn resume_service() -> Result<String> {
 }
 
 /// The service that watches over a trial boot for this long.
-pub fn guard(seconds: u32) -> Result<String> {
-    fill("guard.initd", minijinja::context! { seconds, mark => WATCHDOG_MARK })
+pub fn watchdog(seconds: u32) -> Result<String> {
+    fill("watchdog.initd", minijinja::context! { seconds, mark => WATCHDOG_MARK })
+}
+
+/// The service that looks after the container at every boot.
+pub fn guard() -> Result<String> {
+    fill("guard.initd", minijinja::context! { program => SELF })
+}
+
+/// What apk calls after each of its transactions.
+pub fn hook() -> Result<String> {
+    fill("hook.sh", minijinja::context! { module => EXTRA })
 }
 
 /// extlinux's entry for one boot of the new kernel, after the generated entry of the same kernel.

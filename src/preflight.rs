@@ -1,10 +1,11 @@
 //! What can be known to fail is found before anything is changed.
 
 use crate::choice::Choice;
-use crate::config::{Config, ModuleSource, PackageSource, Web};
+use crate::config::{Config, Release, Web};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::owned::Rung;
+use crate::receipt::Receipt;
 
 /// MiB that a container engine and an image need at most.
 pub const NEED_ENGINE: u64 = 400;
@@ -30,7 +31,8 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     if !facts.database {
         config.require_server()?;
     }
-    running_kernel(facts)?;
+    running_kernel(facts, choice)?;
+    programs(config, facts, choice)?;
     ports(config, facts)?;
     engine(facts)?;
     iptables(facts, choice)?;
@@ -38,7 +40,7 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
 }
 
 /// Things worth saying in the plan.
-pub fn notes(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
+pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: &Choice) -> Vec<String> {
     let mut notes = Vec::new();
     if choice.rung == Rung::Wireguard {
         notes.push("plain WireGuard can be recognised on the wire and blocked".into());
@@ -46,21 +48,10 @@ pub fn notes(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
     if choice.degraded {
         notes.push(format!("below what this host could do: {}; exit code 8", choice.why));
     }
-    let held = choice.release.as_deref().and_then(|r| r.parse::<crate::config::Release>().ok());
-    if let (Some(release), Some(apk), true) = (held, &facts.apk, config.kernel.hold) {
-        let newer: Vec<&String> = apk
-            .offered
-            .get(&release.package())
-            .into_iter()
-            .flatten()
-            .filter(|v| **v != release.package_version())
-            .collect();
-        let others = if newer.is_empty() { String::new() } else { format!("; the repository also has {newer:?}") };
-        notes.push(format!(
-            "{} is held: it gets no security fixes until you change kernel.release{others}",
-            release.pin()
-        ));
+    if let Some(open) = &choice.open {
+        notes.push(format!("{open}; the rest of the plan follows from what is found"));
     }
+    notes.extend(held(config, facts, receipt, choice));
     if config.server.web == Web::Public {
         notes.push(format!(
             "server.web: public opens tcp {} for everybody, over plain http: the password can be read on its way",
@@ -82,18 +73,29 @@ pub fn notes(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
     notes
 }
 
+/// Since when the kernel is held, and what is newer.
+pub fn held(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: &Choice) -> Option<String> {
+    let release = choice.release.as_deref()?.parse::<Release>().ok()?;
+    let apk = facts.apk.as_ref().filter(|_| config.kernel.hold)?;
+    let since = receipt.and_then(|r| r.held_since(&release.package(), choice.release.as_deref()?));
+    let since = since.map(|s| format!(" since {}", s.split('T').next().unwrap_or_default())).unwrap_or_default();
+    let offered = apk.offered.get(&release.package()).into_iter().flatten();
+    let mut newer: Vec<Release> = offered
+        .filter_map(|v| Release::from_package(release.flavour(), v).ok())
+        .filter(|offered| *offered > release)
+        .collect();
+    newer.sort();
+    let newer = match newer.last() {
+        Some(newest) => format!("; the repository has {} (`awg-install upgrade`)", newest.package_version()),
+        None => String::new(),
+    };
+    Some(format!("{} is held{since}: it gets no security fixes meanwhile{newer}", release.pin()))
+}
+
 /// Settings that the configuration knows and this version cannot carry out yet.
 fn not_yet(config: &Config) -> Result<()> {
     let key = match () {
         () if config.server.web == Web::Https => "server.web: https",
-        () if !matches!(config.kernel.package, PackageSource::Repository) => "kernel.package other than repository",
-        () if matches!(
-            config.module.source,
-            ModuleSource::Bundle | ModuleSource::Image | ModuleSource::Catalog | ModuleSource::Build
-        ) =>
-        {
-            "module.source other than auto, file or url"
-        }
         () => return Ok(()),
     };
     Err(Error::host(format!("{key}: this version cannot do that yet"))
@@ -102,8 +104,12 @@ fn not_yet(config: &Config) -> Result<()> {
 
 /// A kernel that was upgraded since the boot has taken the running one's modules away: nothing that is not
 /// loaded yet can be loaded, and the engine would not start.
-fn running_kernel(facts: &Facts) -> Result<()> {
+fn running_kernel(facts: &Facts, choice: &Choice) -> Result<()> {
     let running = &facts.kernel.running;
+    // The restart into it is what is planned anyway, and what is needed until then is loaded.
+    if facts.engine.answers && choice.release.as_ref().is_some_and(|r| r != running) {
+        return Ok(());
+    }
     let here = |k: &&crate::facts::InstalledKernel| running.ends_with(&format!("-{}", k.flavour));
     match facts.kernel.installed.iter().find(here) {
         Some(newer) if newer.release != *running => Err(Error::host(format!(
@@ -114,6 +120,34 @@ fn running_kernel(facts: &Facts) -> Result<()> {
         .remedy("restart the host (`reboot`), then run this again")),
         _ => Ok(()),
     }
+}
+
+/// The programs in the image that carry the tunnel.
+pub fn programs_of(rung: Rung) -> &'static [&'static str] {
+    match rung {
+        Rung::Kernel => &["awg", "awg-quick"],
+        Rung::Userspace => &["awg", "awg-quick", "amneziawg-go"],
+        Rung::Wireguard => &["wg", "wg-quick"],
+    }
+}
+
+fn programs(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
+    let known = facts.engine.image.as_ref().and_then(|i| i.programs.as_ref());
+    let (Some(known), None) = (known, &choice.open) else { return Ok(()) };
+    match lacking(known, choice.rung) {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(image_lacks(&config.container.image.to_string(), choice.rung, &missing)),
+    }
+}
+
+/// Programs of a mode that an image does not have.
+pub fn lacking(known: &[String], rung: Rung) -> Vec<&'static str> {
+    programs_of(rung).iter().filter(|p| !known.iter().any(|k| k == *p)).copied().collect()
+}
+
+pub fn image_lacks(image: &str, rung: Rung, missing: &[&str]) -> Error {
+    Error::host(format!("{image} lacks what the {} mode needs: {}", rung.as_str(), missing.join(", ")))
+        .remedy("name an image that has it (container.image), or another mode")
 }
 
 fn ports(config: &Config, facts: &Facts) -> Result<()> {

@@ -112,7 +112,7 @@ pub fn first_boot_tool(host: &Host) -> Option<&'static str> {
     (planned && !host.exists("/var/lib/cloud/.bootstrap-complete")).then_some("tiny-cloud")
 }
 
-/// Stops the software watchdog that the trial boot's guard has started. Harmless where none runs.
+/// Stops the software watchdog that the trial boot's service has started. Harmless where none runs.
 fn stop_watchdog(host: &Host) {
     if let Some(dog) = host.read_trimmed(WATCHDOG_MARK) {
         // The letter V before the close is how a watchdog is stopped (Linux, watchdog-api).

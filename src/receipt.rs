@@ -37,6 +37,9 @@ pub struct Receipt {
     /// kexec did not bring the new kernel up here: the loader starts it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kexec_failed: bool,
+    /// The module and image that were last seen to work together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven: Option<Proven>,
     /// Kernels that were tried and failed, with the reason.
     pub ruled_out: Vec<RuledOut>,
     pub steps: Vec<Entry>,
@@ -79,6 +82,15 @@ pub struct Reboot {
 pub struct RuledOut {
     pub release: String,
     pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proven {
+    pub release: String,
+    /// Of the module that was loaded, as the kernel names it.
+    pub srcversion: Option<String>,
+    /// The image's id.
+    pub image: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -260,6 +272,19 @@ impl Receipt {
     /// Copies of prior files that are recorded so far.
     pub fn copies(&self) -> usize {
         copies(self.steps.iter().flat_map(|e| &e.prior))
+    }
+
+    /// The module file for `release` was put there by an installation.
+    pub fn placed_module(&self, release: &str) -> bool {
+        let ids = [format!("module:{release}"), format!("build:{release}")];
+        self.steps.iter().any(|e| e.state != State::Undone && ids.contains(&e.id))
+    }
+
+    /// Since when a kernel package is held: when it was installed for that, or held later.
+    pub fn held_since(&self, package: &str, release: &str) -> Option<&str> {
+        let ids = [format!("kernel:{release}"), format!("hold:{package}")];
+        let steps = self.steps.iter().filter(|e| e.state == State::Done && ids.contains(&e.id));
+        steps.map(|e| e.at.as_str()).max()
     }
 
     /// Something is under way that a later `resume` has to finish.

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::facts::Facts;
 use crate::host::Log;
 use crate::plan::Plan;
+use crate::proof::Proof;
 use crate::receipt::timestamp;
 use crate::step::Step;
 
@@ -83,6 +84,16 @@ impl<'a> Report<'a> {
         self.event("proof", json!({"interface": interface, "udp_port": port, "web_status": web}));
         let web = web.map_or(String::new(), |s| format!(", web page answers ({s})"));
         self.line(format!("        container healthy, wg0 is {interface}, UDP {port} bound{web}"));
+    }
+
+    pub fn tunnel(&self, proof: &Proof) {
+        let srcversion = proof.proven.srcversion.as_deref().unwrap_or("unknown");
+        self.event(
+            "tunnel-proof",
+            json!({"release": proof.proven.release, "srcversion": proof.proven.srcversion,
+                "image": proof.proven.image, "handshake": proof.handshake}),
+        );
+        self.line(format!("        handshake and ping through a tunnel of the module (srcversion {srcversion})"));
     }
 
     pub fn note(&self, text: &str) {

@@ -4,26 +4,28 @@ use nix::fcntl::Flock;
 
 use crate::apply::{self, Run};
 use crate::change;
-use crate::config::{Config, ModuleSource};
+use crate::choice::Aim;
+use crate::config::Config;
 use crate::container;
 use crate::daemon;
 use crate::error::{Error, Kind, Result};
-use crate::facts::{self, Candidate, Facts, Reach};
-use crate::fetch;
+use crate::facts::{self, Facts, Reach};
 use crate::host::{Host, Log};
 use crate::module;
-use crate::owned::{CONFIG, GUARD, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL};
+use crate::owned::{CONFIG, GUARD, HOOK, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, WATCHDOG};
 use crate::plan::{self, Plan};
 use crate::reboot::{self, End};
 use crate::receipt::{Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
 use crate::report::Report;
+use crate::sources::{self, Modules};
 use crate::undo;
 
 /// In /run, so that a refused run leaves nothing behind and a restart cannot leave it locked.
 pub const LOCK: &str = "/run/awg-install.lock";
 pub const LOG: &str = "/var/log/awg-install.log";
-/// Largest module file that is taken.
-const MODULE_LIMIT: u64 = 16 << 20;
+
+/// How often a plan may end in another look at what decides the rest.
+const MAX_LOOKS: u32 = 3;
 
 /// What the operator wants of this run.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +35,7 @@ pub struct Wish {
     pub confirm: bool,
     /// Forget that kernels were tried and failed.
     pub retry: bool,
+    pub aim: Aim,
 }
 
 /// The lock that every changing command holds.
@@ -52,58 +55,21 @@ pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
 /// Paths whose content the plan compares.
 pub fn owned_paths(config: &Config) -> Vec<String> {
     let rendered = [Owned::Compose, Owned::Environment].map(|o| o.path(config));
-    [CONFIG, SELF, SERVICE, GUARD, MODULES_LOAD, SYSCTL].into_iter().map(String::from).chain(rendered).collect()
+    [CONFIG, SELF, SERVICE, WATCHDOG, GUARD, HOOK, MODULES_LOAD, SYSCTL]
+        .into_iter()
+        .map(String::from)
+        .chain(rendered)
+        .collect()
 }
 
-/// Facts, and the module's bytes where the configuration names a module.
-pub fn look(host: &Host, config: &Config, reach: Reach, receipt: Option<&Receipt>) -> Result<(Facts, Option<Vec<u8>>)> {
+/// Facts, and the bytes of the modules that could be put in place.
+pub fn look(host: &Host, config: &Config, reach: Reach, receipt: Option<&Receipt>) -> Result<(Facts, Modules)> {
     let owned = owned_paths(config);
     let paths: Vec<&str> = owned.iter().map(String::as_str).collect();
     let mut facts = facts::gather(host, config, &paths, reach);
     facts.database &= !receipt.is_some_and(Receipt::first_start_pending);
-    let bytes = candidate(host, config, reach, &mut facts)?;
-    Ok((facts, bytes))
-}
-
-/// The module that the configuration names: its bytes, and what they are among the facts.
-fn candidate(host: &Host, config: &Config, reach: Reach, facts: &mut Facts) -> Result<Option<Vec<u8>>> {
-    let Some((source, bytes)) = candidate_bytes(host, config, reach, facts)? else { return Ok(None) };
-    let inspection = module::inspect(&bytes, &module::Limits::default()).map_err(|mut e| {
-        e.message = format!("the module from {source} cannot be used: {}", e.message);
-        e
-    })?;
-    if let Some(wanted) = config.module.sha256.as_ref().map(ToString::to_string)
-        && wanted != inspection.sha256
-    {
-        return Err(Error::new(Kind::Artifact, format!("the module from {source} is not the one that was asked for"))
-            .cause(format!("its SHA-256 is {}, module.sha256 is {wanted}", inspection.sha256))
-            .remedy("check the file, or correct module.sha256"));
-    }
-    facts.candidate = Some(Candidate { source, inspection });
-    Ok(Some(bytes))
-}
-
-fn candidate_bytes(host: &Host, config: &Config, reach: Reach, facts: &Facts) -> Result<Option<(String, Vec<u8>)>> {
-    let module = &config.module;
-    match (module.source, &module.path, &module.url, &module.sha256) {
-        (ModuleSource::File, Some(path), ..) => {
-            // A file that was used and tidied away since is not missed: the installed one counts.
-            if !host.exists(path) && !facts.modules.amneziawg.is_empty() {
-                return Ok(None);
-            }
-            let bytes = host.read_named(Kind::Config, "module.path", path, MODULE_LIMIT)?;
-            Ok(Some((path.display().to_string(), bytes)))
-        }
-        (ModuleSource::Url, _, Some(url), Some(sha256)) if reach == Reach::Network => {
-            if facts.modules.amneziawg.values().any(|m| *m.sha256 == **sha256 && m.indexed) {
-                return Ok(None);
-            }
-            let wanted = fetch::Wanted { url, sha256: Some(sha256), limit: MODULE_LIMIT };
-            let bytes = fetch::to_memory(host, &wanted, fetch::Pace::default(), &mut |_, _| {})?;
-            Ok(Some((url.to_string(), bytes)))
-        }
-        _ => Ok(None),
-    }
+    let modules = sources::ask(host, config, reach, &mut facts)?;
+    Ok((facts, modules))
 }
 
 /// `install`: also what a wizard or cloud-init ends in. Returns the exit code.
@@ -144,16 +110,40 @@ pub fn resume(host: &Host, config: &Config, report: &Report, wish: Wish) -> Resu
     reconcile(host, config, report, wish, Some(receipt))
 }
 
+/// `guard`: at every boot. The container works in the best mode that the kernel which runs allows; a restart
+/// loop is ended. Nothing is fetched, no kernel is changed, and a host that is as it was left is not touched.
+pub fn guard(host: &Host, config: &Config, report: &Report) -> Result<u8> {
+    let finished = |r: &Receipt| matches!(r.outcome, Outcome::Done | Outcome::Failed);
+    let Some(receipt) = Receipt::load(host)?.filter(finished) else {
+        report.note("an installation is under way, or there is none: nothing to look after");
+        return Ok(0);
+    };
+    let planned = look_and_plan(host, config, Some(&receipt), Aim::Boot, false);
+    if planned.is_ok_and(|(plan, ..)| plan.steps.is_empty()) && receipt.outcome == Outcome::Done {
+        return Ok(receipt.exit_code.unwrap_or_default());
+    }
+    // Somebody is at it already.
+    let Some(_lock) = host.lock(LOCK)? else { return Ok(0) };
+    let wish = Wish { reboot: false, confirm: false, retry: false, aim: Aim::Boot };
+    let ended = reconcile(host, config, report, wish, Receipt::load(host)?);
+    if ended.is_err() && container::end_restart_loop(host, &config.container.name.to_string()) {
+        report.note("the container was restarted again and again: it is stopped now");
+    }
+    ended
+}
+
 /// Plans and acts until nothing is left to do, following `fallback` when the kernel rung fails.
 fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt: Option<Receipt>) -> Result<u8> {
     let mut receipt = receipt;
+    let aim = wish.aim;
     let mut asked = !wish.confirm;
+    let mut looks = 0;
     loop {
         if let Some(receipt) = &mut receipt {
             take_back_ruled_out(host, config, receipt)?;
         }
-        let planned = look_and_plan(host, config, receipt.as_ref());
-        let (plan, facts, bytes) = match planned {
+        let planned = look_and_plan(host, config, receipt.as_ref(), aim, aim == Aim::Upgrade && looks == 0);
+        let (plan, facts, modules) = match planned {
             Ok(all) => all,
             Err(error) => return Err(end_failed(host, receipt, error)),
         };
@@ -173,8 +163,20 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
         current.mode = plan.choice.rung.as_str().into();
         host.make_dirs(STATE_DIR, 0o700)?;
         current.save(host)?;
-        let run = Run { host, config, facts: &facts, report, module: bytes.as_deref(), reboot_allowed: wish.reboot };
+        let run = Run { host, config, facts: &facts, report, modules: &modules, reboot_allowed: wish.reboot };
         match apply::apply(&run, &plan, &mut current) {
+            // What decides the rest is here now.
+            Ok(End::Done) if plan.choice.open.is_some() => {
+                looks += 1;
+                if looks > MAX_LOOKS {
+                    let error = Error::step("what was looked into is not there afterwards")
+                        .remedy("see the log, then run this again");
+                    return Err(end_failed(host, Some(current), error));
+                }
+                // The rest is another plan than the one that was said yes to.
+                asked = !wish.confirm;
+                receipt = Some(current);
+            }
             Ok(End::Done) => return finish(host, config, report, &plan, Some(current), false),
             Ok(end) => return Ok(rebooting(host, config, report, &current, end)),
             // Asked to stop: nothing has failed, and the next run or the resume service goes on.
@@ -197,27 +199,40 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
 
 /// What this machine tells by itself is enough for a host that needs nothing; the mirror is asked only
 /// where packages are to be chosen, and then nothing else is looked at twice.
-fn look_and_plan(host: &Host, config: &Config, receipt: Option<&Receipt>) -> Result<(Plan, Facts, Option<Vec<u8>>)> {
+///
+/// An upgrade begins with the image as it is now in its registry: until then there counts as none.
+fn look_and_plan(
+    host: &Host,
+    config: &Config,
+    receipt: Option<&Receipt>,
+    aim: Aim,
+    stale_image: bool,
+) -> Result<(Plan, Facts, Modules)> {
     if receipt.is_none() {
-        let (facts, bytes) = look(host, config, Reach::Network, receipt)?;
-        return Ok((plan::plan(config, &facts, receipt)?, facts, bytes));
+        let (facts, modules) = look(host, config, Reach::Network, receipt)?;
+        return Ok((plan::plan(config, &facts, receipt, aim)?, facts, modules));
     }
     daemon::wait_if_started(host);
     container::wait_for_start(host, &config.container.name.to_string());
-    let (mut facts, mut bytes) = look(host, config, Reach::Local, receipt)?;
-    let planned = plan::plan(config, &facts, receipt);
+    let (mut facts, mut modules) = look(host, config, Reach::Local, receipt)?;
+    if stale_image {
+        facts.engine.image = None;
+    }
+    let planned = plan::plan(config, &facts, receipt, aim);
+    if aim == Aim::Boot {
+        return Ok((planned?, facts, modules));
+    }
     if let Ok(plan) = planned
+        && aim == Aim::Install
         && !plan.needs_mirror()
     {
-        return Ok((plan, facts, bytes));
+        return Ok((plan, facts, modules));
     }
     if facts.apk.is_some() {
         facts.apk = Some(facts::apk::probe(host, &facts.os, Reach::Network));
     }
-    if bytes.is_none() {
-        bytes = candidate(host, config, Reach::Network, &mut facts)?;
-    }
-    Ok((plan::plan(config, &facts, receipt)?, facts, bytes))
+    modules.extend(sources::ask(host, config, Reach::Network, &mut facts)?);
+    Ok((plan::plan(config, &facts, receipt, aim)?, facts, modules))
 }
 
 /// Whether the run goes on, one rung down, after the kernel rung has failed.
@@ -245,7 +260,7 @@ fn rule_out(
 fn take_back_ruled_out(host: &Host, config: &Config, receipt: &mut Receipt) -> Result<()> {
     let ruled_out: Vec<String> = receipt.ruled_out.iter().map(|r| r.release.clone()).collect();
     for release in ruled_out {
-        let ids = ["module", "arm", "default"].map(|kind| format!("{kind}:{release}"));
+        let ids = ["module", "build", "arm", "default", "prove"].map(|kind| format!("{kind}:{release}"));
         // A kernel that was only half installed goes as well; one that is whole may be tried again.
         let half = format!("kernel:{release}");
         let belongs =

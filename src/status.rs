@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::choice::Aim;
 use crate::config::{Config, Web};
 use crate::error::Result;
 use crate::facts::{Facts, Reach, engine};
@@ -51,7 +52,7 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
         return Ok(if waited { 6 } else { 0 });
     };
     let (facts, _) = crate::run::look(host, config, Reach::Local, Some(&receipt))?;
-    let drift: Vec<String> = match plan::plan(config, &facts, Some(&receipt)) {
+    let drift: Vec<String> = match plan::plan(config, &facts, Some(&receipt), Aim::Install) {
         Ok(plan) => plan.steps.iter().map(|p| p.step.to_string()).collect(),
         Err(error) => vec![error.message],
     };

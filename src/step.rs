@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::PackageFile;
+use crate::facts::apk::package_name;
 use crate::owned::Owned;
 
 /// One change. Its `id` is stable across runs, so that a second attempt finds the first one's record.
@@ -19,7 +21,20 @@ pub enum Step {
     /// `apk add`, with the results checked.
     Packages { add: Vec<String>, what: String },
     /// Add the kernel package and verify what it left: release file, vmlinuz, modules, initramfs, boot entry.
-    Kernel { release: String, flavour: String, add: Vec<String> },
+    /// `files` are package files that no repository has.
+    Kernel {
+        release: String,
+        flavour: String,
+        add: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        files: Vec<PackageFile>,
+    },
+    /// Have apk keep what is installed (`name=version`), or let it go on (`name`).
+    Hold { constraint: String },
+    /// Compile the module for a release in a throw-away root, and put it in place as `Module` does.
+    Build { release: String },
+    /// Remove what is left of a kernel that is gone: our module keeps its directory alive.
+    Clean { release: String },
     /// Put the module in place for a release and index it with kmod's depmod.
     Module { release: String, sha256: String },
     /// Start a service in a runlevel from now on.
@@ -28,6 +43,8 @@ pub enum Step {
     Start { service: String },
     /// Fetch the container image.
     Pull { image: String },
+    /// Look for a module in the image, which is not run for that.
+    Extract { image: String },
     /// A boot entry of its own for the new kernel, started once; the default stays.
     Arm { flavour: String, release: String },
     /// Restart the host. Nothing after this step happens in the same run. With `kexec` the running kernel
@@ -43,6 +60,9 @@ pub enum Step {
     RemoveOld { package: String, release: String },
     /// Load kernel modules.
     Load { modules: Vec<String> },
+    /// Prove that module and image are of one generation, and that packets come through: two throw-away
+    /// interfaces in two network namespaces.
+    Prove { release: String },
     /// Set sysctl values that differ.
     Sysctl { values: Vec<(String, String)> },
     /// Create or recreate the container from the compose file.
@@ -60,6 +80,8 @@ pub const TRIAL: &str = crate::facts::boot::TRIAL_LABEL;
 /// The resume service.
 pub const RESUME: &str = "awg-install";
 /// The watchdog of a trial boot.
+pub const WATCHDOG_SERVICE: &str = "awg-watchdog";
+/// Looks after the container at every boot.
 pub const GUARD_SERVICE: &str = "awg-guard";
 
 impl Step {
@@ -71,6 +93,11 @@ impl Step {
             Step::Packages { add, .. } => format!("packages:{}", add.join(",")),
             Step::Kernel { release, .. } => format!("kernel:{release}"),
             Step::Module { release, .. } => format!("module:{release}"),
+            Step::Hold { constraint } => format!("hold:{}", package_name(constraint)),
+            Step::Build { release } => format!("build:{release}"),
+            Step::Clean { release } => format!("clean:{release}"),
+            Step::Extract { image } => format!("extract:{image}"),
+            Step::Prove { release } => format!("prove:{release}"),
             Step::Enable { service, runlevel } => format!("enable:{service}:{runlevel}"),
             Step::Start { service } => format!("start:{service}"),
             Step::Pull { image } => format!("pull:{image}"),
@@ -98,6 +125,16 @@ impl fmt::Display for Step {
             Step::Kernel { release, add, .. } => write!(f, "install kernel {release}: {}", add.join(" ")),
             Step::Module { release, sha256 } => {
                 write!(f, "put amneziawg.ko ({}…) in place for {release} and index it", &sha256[..12.min(sha256.len())])
+            }
+            Step::Hold { constraint } if constraint.contains('=') => {
+                write!(f, "hold {constraint}: `apk upgrade` leaves it alone")
+            }
+            Step::Hold { constraint } => write!(f, "let `apk upgrade` change {constraint}"),
+            Step::Build { release } => write!(f, "compile amneziawg.ko for {release}, put it in place and index it"),
+            Step::Clean { release } => write!(f, "remove what is left of {release}, whose kernel is gone"),
+            Step::Extract { image } => write!(f, "look for a module in {image}"),
+            Step::Prove { release } => {
+                write!(f, "prove the module on {release}: two interfaces, a handshake and a ping between them")
             }
             Step::Enable { service, runlevel } => write!(f, "start service {service} at boot (runlevel {runlevel})"),
             Step::Start { service } => write!(f, "start service {service}"),

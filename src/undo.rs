@@ -7,11 +7,11 @@ use crate::bootloader;
 use crate::change;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::owned::{self, GUARD, Owned, SELF, SERVICE};
+use crate::owned::{self, Owned, SELF, SERVICE, WATCHDOG};
 use crate::reboot::{self, End};
 use crate::receipt::{self, Change, Entry, Outcome, Receipt, STATE_DIR, State};
 use crate::report::Report;
-use crate::step::{GUARD_SERVICE, RESUME, Step};
+use crate::step::{RESUME, Step, WATCHDOG_SERVICE};
 
 /// Seconds that the old kernel has to come up again.
 const TRIAL_TIMEOUT: u32 = 300;
@@ -98,8 +98,8 @@ fn go_on(host: &Host, report: &Report, mut receipt: Receipt, may_reboot: bool) -
 }
 
 fn is_service(id: &str) -> bool {
-    [SERVICE, GUARD].iter().any(|path| id == format!("write:{path}"))
-        || [RESUME, GUARD_SERVICE].iter().any(|name| id.starts_with(&format!("enable:{name}:")))
+    [SERVICE, WATCHDOG].iter().any(|path| id == format!("write:{path}"))
+        || [RESUME, WATCHDOG_SERVICE].iter().any(|name| id.starts_with(&format!("enable:{name}:")))
 }
 
 /// Finds out what became of the restart into the old kernel.
@@ -136,9 +136,9 @@ fn back_to_the_old_kernel(host: &Host, report: &Report, receipt: &mut Receipt, m
     })?;
     change::record(host, &write(Owned::ResumeService, SERVICE), "", receipt)?;
     host.write(SERVICE, owned::resume_service()?.as_bytes(), 0o755)?;
-    change::record(host, &write(Owned::Guard, GUARD), "", receipt)?;
-    host.write(GUARD, owned::guard(TRIAL_TIMEOUT)?.as_bytes(), 0o755)?;
-    for (service, runlevel) in [(RESUME, "default"), (GUARD_SERVICE, "sysinit")] {
+    change::record(host, &write(Owned::Watchdog, WATCHDOG), "", receipt)?;
+    host.write(WATCHDOG, owned::watchdog(TRIAL_TIMEOUT)?.as_bytes(), 0o755)?;
+    for (service, runlevel) in [(RESUME, "default"), (WATCHDOG_SERVICE, "sysinit")] {
         change::record(host, &Step::Enable { service: service.into(), runlevel: runlevel.into() }, "", receipt)?;
         change::enable(host, service, runlevel)?;
     }

@@ -203,13 +203,13 @@ fn a_signal_stops_between_steps_and_the_next_run_goes_on() {
 fn the_watchdog_of_a_trial_boot_is_stopped_by_the_resumed_run() {
     let root = Root::fresh();
     root.install().expect(0);
-    let guard = root.read("/etc/init.d/awg-guard");
+    let guard = root.read("/etc/init.d/awg-watchdog");
     assert!(guard.contains("soft_margin=300") && guard.contains("awg.trial=1"), "{guard}");
-    root.write("/run/awg-guard.watchdog", "watchdog1\n");
+    root.write("/run/awg-watchdog.device", "watchdog1\n");
     root.write("/dev/watchdog1", "");
     root.run(&["resume"]).expect(0).says("done");
     assert_eq!(root.read("/dev/watchdog1"), "V");
-    assert!(!root.exists("/run/awg-guard.watchdog") && !root.exists("/etc/init.d/awg-guard"));
+    assert!(!root.exists("/run/awg-watchdog.device") && !root.exists("/etc/init.d/awg-watchdog"));
 }
 
 #[test]

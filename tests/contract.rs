@@ -48,7 +48,7 @@ fn examples() {
     let (mut facts, _) = look(&host, &config, Reach::Local, None).unwrap();
     facts.program_sha256 = "0".repeat(64);
     assert_golden(&format!("{CONTRACT}/facts.json"), &pretty(&facts));
-    let plan = awg_install::plan::plan(&config, &facts, None).unwrap();
+    let plan = awg_install::plan::plan(&config, &facts, None, awg_install::choice::Aim::Install).unwrap();
     assert_golden(&format!("{CONTRACT}/plan.json"), &pretty(&plan));
 
     let first = root.run(&["--unattended", "--config", CONFIG, "--output", "json"]).expect(0);

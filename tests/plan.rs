@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Once;
 
+use awg_install::choice::Aim;
 use awg_install::config::{Config, Sources, load};
 use awg_install::facts::{Facts, Reach};
 use awg_install::host::Host;
 use awg_install::plan::plan;
-use awg_install::receipt::{Receipt, RuledOut};
+use awg_install::receipt::{Proven, Receipt, RuledOut};
 use awg_install::run::look;
 use serde_json::{Value, json};
 use support::golden::{assert_golden, pretty};
@@ -44,7 +45,9 @@ fn record(name: &str, root: &Root, text: &str) {
         file.sha256 = "program".into();
     }
     facts.program_sha256 = "program".into();
-    assert_golden(&format!("tests/facts/{name}.json"), &pretty(&json!({"config": text, "facts": facts})));
+    let proven = Receipt::load(&host).unwrap().and_then(|r| r.proven);
+    let recorded = json!({"config": text, "facts": facts, "proven": proven});
+    assert_golden(&format!("tests/facts/{name}.json"), &pretty(&recorded));
 }
 
 #[test]
@@ -90,10 +93,10 @@ fn the_order_that_every_kernel_switch_keeps() {
         let place = |kind: &str| steps.iter().position(|s| s["do"] == kind);
         let Some(reboot) = place("reboot") else { continue };
         assert!(place("arm").is_some_and(|arm| arm < reboot), "{name}");
-        for before in ["kernel", "module"] {
+        for before in ["kernel", "module", "build"] {
             assert!(place(before).is_none_or(|p| p < place("arm").unwrap()), "{name}: {before}");
         }
-        for after in ["default", "load", "compose", "ready"] {
+        for after in ["default", "load", "prove", "compose", "ready"] {
             assert!(place(after).is_some_and(|p| p > reboot), "{name}: {after}");
         }
         assert_eq!(place("finish"), Some(steps.len() - 1), "{name}");
@@ -110,28 +113,29 @@ struct Case {
 impl Case {
     fn read(name: &str) -> Case {
         let value = file(name);
-        let (mut text, mut facts) = (value["config"].clone(), value["facts"].clone());
+        let (mut text, mut facts, mut proven) =
+            (value["config"].clone(), value["facts"].clone(), value["proven"].clone());
         if let Some(base) = value["like"].as_str() {
             let base = file(base);
-            facts = base["facts"].clone();
+            (facts, proven) = (base["facts"].clone(), base["proven"].clone());
             merge(&mut facts, &value["differs"]);
             if text.is_null() {
                 text = base["config"].clone();
             }
         }
         let facts = serde_json::from_value(facts).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let receipt = value["ruled_out"].as_object().map(|ruled| Receipt {
-            ruled_out: ruled
-                .iter()
-                .map(|(release, why)| RuledOut { release: release.clone(), reason: why.as_str().unwrap().into() })
-                .collect(),
-            ..Receipt::default()
-        });
+        let ruled = value["ruled_out"].as_object().into_iter().flatten();
+        let ruled_out: Vec<RuledOut> = ruled
+            .map(|(release, why)| RuledOut { release: release.clone(), reason: why.as_str().unwrap().into() })
+            .collect();
+        let proven: Option<Proven> = serde_json::from_value(proven).expect("what was proven");
+        let receipt =
+            (proven.is_some() || !ruled_out.is_empty()).then(|| Receipt { ruled_out, proven, ..Receipt::default() });
         Case { config: config(text.as_str().expect("a configuration")), facts, receipt }
     }
 
     fn outcome(&self) -> Value {
-        match plan(&self.config, &self.facts, self.receipt.as_ref()) {
+        match plan(&self.config, &self.facts, self.receipt.as_ref(), Aim::Install) {
             Ok(plan) => serde_json::to_value(plan).expect("plain data"),
             Err(error) => json!({"error": {"exit_code": error.exit_code(), "message": error.message,
                 "cause": error.cause, "remedy": error.remedy}}),
@@ -163,8 +167,15 @@ fn names_in(directory: &str) -> BTreeSet<String> {
     entries.filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".json")?.to_string())).collect()
 }
 
-/// RFC 7386: objects are merged, null removes, anything else replaces.
+/// RFC 7386: objects are merged, null removes, anything else replaces. An object also reaches into a list, by
+/// number.
 fn merge(into: &mut Value, patch: &Value) {
+    if let (Value::Array(list), Value::Object(patch)) = (&mut *into, patch) {
+        for (index, value) in patch {
+            merge(&mut list[index.parse::<usize>().expect("a number")], value);
+        }
+        return;
+    }
     let Value::Object(patch) = patch else {
         *into = patch.clone();
         return;

@@ -16,12 +16,13 @@ const LAYERS: &[&[&str]] = &[
     &["config", "initramfs", "module"],
     // What can be known of a host; no decision is made here.
     &["facts", "fetch"],
+    &["packages", "sources"],
     // Data that decisions are made of.
     &["drivers", "owned", "step", "receipt"],
     // Decisions: pure functions, see PURE.
     &["choice", "preflight", "plan"],
     // What people see, and what acts.
-    &["bootable", "bootloader", "cli", "container", "daemon", "kernel", "reboot", "report"],
+    &["bootable", "bootloader", "build", "cli", "container", "daemon", "image", "kernel", "proof", "reboot", "report"],
     &["change", "status"],
     &["apply", "undo"],
     &["run", "setup"],

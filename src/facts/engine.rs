@@ -49,7 +49,9 @@ pub fn compose(host: &Host) -> String {
 }
 
 pub fn image(host: &Host, reference: &str) -> Option<Image> {
-    parse_image(&host.engine_get(&format!("/images/{reference}/json")).found()?)
+    let image = parse_image(&host.engine_get(&format!("/images/{reference}/json")).found()?)?;
+    let programs = super::image::contents(host, &image.id).map(|c| c.programs);
+    Some(Image { programs, ..image })
 }
 
 pub fn container(host: &Host, name: &str) -> Option<Container> {
@@ -92,6 +94,7 @@ pub fn parse_image(image: &Value) -> Option<Image> {
         id: image["Id"].as_str()?.to_string(),
         digest: image["RepoDigests"][0].as_str().map(str::to_string),
         architecture: image["Architecture"].as_str().unwrap_or_default().to_string(),
+        programs: None,
     })
 }
 

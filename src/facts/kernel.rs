@@ -66,19 +66,18 @@ pub fn installed_module(host: &Host, release: &str) -> Option<InstalledModule> {
     let path = format!("{base}/{}", listed.unwrap_or(EXTRA));
     let bytes = host.read(&path)?;
     let binary = host.read(format!("{base}/modules.dep.bin")).unwrap_or_default();
+    let inspection = module::inspect(&bytes, &module::Limits::default()).ok();
     Some(InstalledModule {
         sha256: sha256(&bytes),
-        vermagic_release: module::inspect(&bytes, &module::Limits::default())
-            .map(|i| i.vermagic.release)
-            .unwrap_or_default(),
+        srcversion: inspection.as_ref().and_then(|i| i.srcversion.clone()),
+        vermagic_release: inspection.map(|i| i.vermagic.release).unwrap_or_default(),
         indexed: listed.is_some_and(|l| contains(&binary, l.as_bytes())),
         path,
     })
 }
 
 fn is_amneziawg(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    name.strip_prefix("amneziawg.ko").is_some_and(|rest| matches!(rest, "" | ".gz" | ".xz" | ".zst"))
+    module::module_name(path).as_deref() == Some(module::NAME)
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -104,6 +104,31 @@ impl Host {
         names
     }
 
+    /// The plain files below a directory, with their sizes in bytes, sorted; links are not followed, and a tree
+    /// of more than `MANY` entries is not gone through to its end.
+    pub fn files_below(&self, dir: impl AsRef<Path>) -> Vec<(String, u64)> {
+        const MANY: usize = 100_000;
+        let base = self.path(dir);
+        let is_dir = |p: &Path| p.symlink_metadata().is_ok_and(|m| m.is_dir());
+        let (mut found, mut seen, mut left) = (Vec::new(), 0, vec![base.clone()]);
+        while let Some(dir) = left.pop().filter(|d| is_dir(d)) {
+            for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+                seen += 1;
+                match entry.path().symlink_metadata() {
+                    Ok(m) if m.is_dir() && seen < MANY => left.push(entry.path()),
+                    Ok(m) if m.is_file() && seen < MANY => {
+                        let path = entry.path();
+                        let inside = path.strip_prefix(&base).unwrap_or(&path);
+                        found.push((inside.to_string_lossy().into_owned(), m.len()));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
     /// A file to be read piece by piece, for those too large to be held.
     pub fn open(&self, path: impl AsRef<Path>) -> std::io::Result<File> {
         File::open(self.path(path))

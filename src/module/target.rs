@@ -110,7 +110,7 @@ pub fn sig_enforce_from_cmdline(text: &str) -> bool {
 }
 
 /// `kernel/net/ipv4/udp_tunnel.ko.gz` is `udp_tunnel`.
-pub(crate) fn module_name(path: &str) -> Option<String> {
+pub fn module_name(path: &str) -> Option<String> {
     let file = path.trim().rsplit('/').next()?;
     let (stem, extension) = file.split_once(".ko")?;
     let known = ["", ".gz", ".xz", ".zst"].contains(&extension);

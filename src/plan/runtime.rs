@@ -1,0 +1,102 @@
+//! The steps that need the kernel that was chosen: modules, settings, container, proofs.
+
+use super::steps::{Steps, serviced};
+use crate::module;
+use crate::owned::{Owned, Rung, revision};
+use crate::step::Step;
+
+impl Steps<'_> {
+    pub fn runtime(&mut self, release: Option<&str>) {
+        let facts = self.facts;
+        let rung = self.inputs.rung;
+        let rebooting = self.planned(|s| matches!(s, Step::Reboot { .. }));
+        let missing: Vec<String> = rung
+            .modules()
+            .into_iter()
+            .filter(|m| {
+                rebooting || !facts.modules.loaded.contains(*m) || *m == module::NAME && self.loaded_other(release)
+            })
+            .map(String::from)
+            .collect();
+        if !missing.is_empty() {
+            self.add(Step::Load { modules: missing }, "the container cannot load modules itself");
+        }
+        let differing: Vec<(String, String)> = self
+            .inputs
+            .sysctl
+            .iter()
+            .filter(|(name, value)| rebooting || facts.sysctl.get(name).is_none_or(|v| v != value))
+            .cloned()
+            .collect();
+        if !differing.is_empty() {
+            self.add(Step::Sysctl { values: differing }, "the server forwards its clients' packets");
+        }
+        if let Some(release) = release
+            && (rebooting || !self.proven(release))
+        {
+            self.add(Step::Prove { release: release.into() }, "a module that loads may still not work with this image");
+        }
+        let wanted = revision(self.inputs).ok();
+        let current = facts.container.as_ref().is_some_and(|c| {
+            c.running
+                && !(facts.database && c.first_start)
+                && Some(&c.revision) == wanted.as_ref()
+                && c.interface.as_deref() == Some(rung.interface())
+        });
+        let rewritten = self.planned(|s| {
+            matches!(s, Step::Write { file: Owned::Compose | Owned::Environment | Owned::FirstEnvironment, .. })
+        });
+        let rewritten = rewritten || !current;
+        if !facts.database {
+            self.add(Step::Compose, "made from the compose file");
+            self.add(Step::FirstStart, "it keeps its first settings in its database from then on");
+            let path = Owned::Environment.path(self.config);
+            self.add(Step::Write { file: Owned::Environment, path }, "the password leaves the disk");
+            let path = Owned::Config.path(self.config);
+            self.add(Step::Write { file: Owned::Config, path }, "likewise");
+            self.add(Step::Compose, "the engine keeps the old environment until the container is made anew");
+        } else if rewritten {
+            self.add(Step::Compose, "made from the compose file");
+        }
+        let unhealthy = facts.container.as_ref().is_some_and(|c| c.health == "unhealthy");
+        if rewritten || !facts.database || self.cut_off("ready") || unhealthy {
+            self.add(ready(rung), "nothing is called done that was not seen to work");
+        }
+    }
+
+    /// What is loaded is another build than the one that belongs there.
+    fn loaded_other(&self, release: Option<&str>) -> bool {
+        let loaded = self.facts.modules.loaded_srcversion.as_ref();
+        let Some((release, loaded)) = release.zip(loaded) else { return false };
+        let placing = self.planned(|s| matches!(s, Step::Module { .. }));
+        let candidate = self.facts.candidate_for(release).filter(|_| placing);
+        let wanted = match candidate {
+            Some(c) => c.inspection.srcversion.as_ref(),
+            None => self.facts.modules.amneziawg.get(release).and_then(|m| m.srcversion.as_ref()),
+        };
+        wanted.is_some_and(|w| w != loaded)
+    }
+
+    /// This module was seen to work with this image.
+    fn proven(&self, release: &str) -> bool {
+        let touched =
+            |s: &Step| matches!(s, Step::Pull { .. } | Step::Module { .. } | Step::Build { .. } | Step::Load { .. });
+        let image = self.facts.engine.image.as_ref().map(|i| i.id.as_str()).unwrap_or_default();
+        let proven = self.receipt.and_then(|r| r.proven.as_ref());
+        !self.planned(touched)
+            && !self.cut_off(&format!("prove:{release}"))
+            && proven.is_some_and(|p| {
+                p.release == release && p.image == image && p.srcversion == self.facts.modules.loaded_srcversion
+            })
+    }
+
+    pub fn finish(&mut self, switch: bool) {
+        if self.facts.os.init == "openrc" && (switch || serviced(self.facts)) {
+            self.add(Step::Finish, "nothing is left to resume");
+        }
+    }
+}
+
+fn ready(rung: Rung) -> Step {
+    Step::Ready { interface: rung.interface().into() }
+}

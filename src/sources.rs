@@ -1,0 +1,80 @@
+//! What modules can be had: every source that the configuration allows is asked, and what it has is fetched,
+//! inspected and listed among the facts.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Config, ModuleSource};
+use crate::error::{Error, Kind, Result};
+use crate::facts::{Candidate, Facts, Offer, Reach, image};
+use crate::fetch;
+use crate::host::Host;
+use crate::module;
+
+/// The bytes of every module that was inspected, by the SHA-256 of the uncompressed module.
+pub type Modules = BTreeMap<String, Vec<u8>>;
+
+/// Largest module file that is taken, in bytes.
+const MODULE_LIMIT: u64 = 16 << 20;
+
+/// Asks the sources, and adds what they have to the facts.
+///
+/// # Errors
+/// A module that was named (file, URL) and cannot be read, or is none. A source that has nothing is no error.
+pub fn ask(host: &Host, config: &Config, reach: Reach, facts: &mut Facts) -> Result<Modules> {
+    let mut modules = Modules::new();
+    facts.offers.clear();
+    let source = config.module.source;
+    if let Some((words, bytes)) = named(host, config, reach, facts)? {
+        let inspection = inspect(config, &words, &bytes)?;
+        modules.insert(inspection.uncompressed_sha256.clone(), bytes);
+        facts.offers.push(Offer::of(source, vec![Candidate { source: words, inspection }]));
+    }
+    if matches!(source, ModuleSource::Auto | ModuleSource::Image) && facts.os.id == "alpine" {
+        let reference = config.container.image.to_string();
+        let (offer, bytes) = image::offer(host, facts.engine.image.as_ref(), &reference, &facts.arch);
+        for (candidate, bytes) in offer.modules.iter().zip(bytes) {
+            modules.insert(candidate.inspection.uncompressed_sha256.clone(), bytes);
+        }
+        facts.offers.push(offer);
+    }
+    Ok(modules)
+}
+
+fn inspect(config: &Config, source: &str, bytes: &[u8]) -> Result<module::Inspection> {
+    let inspection = module::inspect(bytes, &module::Limits::default()).map_err(|mut e| {
+        e.message = format!("the module from {source} cannot be used: {}", e.message);
+        e
+    })?;
+    match config.module.sha256.as_ref().map(ToString::to_string) {
+        Some(wanted) if wanted != inspection.sha256 => {
+            Err(Error::new(Kind::Artifact, format!("the module from {source} is not the one that was asked for"))
+                .cause(format!("its SHA-256 is {}, module.sha256 is {wanted}", inspection.sha256))
+                .remedy("check the file, or correct module.sha256"))
+        }
+        _ => Ok(inspection),
+    }
+}
+
+/// The module that the configuration names by path or address.
+fn named(host: &Host, config: &Config, reach: Reach, facts: &Facts) -> Result<Option<(String, Vec<u8>)>> {
+    let module = &config.module;
+    match (module.source, &module.path, &module.url, &module.sha256) {
+        (ModuleSource::File, Some(path), ..) => {
+            // A file that was used and tidied away since is not missed: the installed one counts.
+            if !host.exists(path) && !facts.modules.amneziawg.is_empty() {
+                return Ok(None);
+            }
+            let bytes = host.read_named(Kind::Config, "module.path", path, MODULE_LIMIT)?;
+            Ok(Some((path.display().to_string(), bytes)))
+        }
+        (ModuleSource::Url, _, Some(url), Some(sha256)) if reach == Reach::Network => {
+            if facts.modules.amneziawg.values().any(|m| *m.sha256 == **sha256 && m.indexed) {
+                return Ok(None);
+            }
+            let wanted = fetch::Wanted { url, sha256: Some(sha256), limit: MODULE_LIMIT };
+            let bytes = fetch::to_memory(host, &wanted, fetch::Pace::default(), &mut |_, _| {})?;
+            Ok(Some((url.to_string(), bytes)))
+        }
+        _ => Ok(None),
+    }
+}
