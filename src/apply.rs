@@ -6,7 +6,7 @@ use xshell::cmd;
 
 use crate::change;
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::facts::{Facts, apk, engine};
 use crate::host::{Host, Limits};
 use crate::owned::{Owned, SELF};
@@ -14,7 +14,7 @@ use crate::plan::{self, Plan};
 use crate::reboot::{self, End};
 use crate::receipt::{Change, Receipt};
 use crate::report::Report;
-use crate::sources::Modules;
+use crate::sources::{self, Modules};
 use crate::step::{RESUME, Step};
 use crate::{bootloader, container, daemon, image, kernel, module, proof};
 
@@ -32,7 +32,7 @@ pub struct Run<'a> {
 /// A step that failed.
 pub struct Failed {
     pub step: Step,
-    pub error: crate::error::Error,
+    pub error: Error,
 }
 
 /// Carries out a plan. On failure the receipt says where.
@@ -58,7 +58,7 @@ pub fn apply(run: &Run, plan: &Plan, receipt: &mut Receipt) -> std::result::Resu
     Ok(End::Done)
 }
 
-fn failed(step: &Step, error: crate::error::Error) -> Box<Failed> {
+fn failed(step: &Step, error: Error) -> Box<Failed> {
     Box::new(Failed { step: step.clone(), error })
 }
 
@@ -82,8 +82,8 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     match step {
         Step::Write { file, path } => write(run, plan, *file, path, started),
         Step::InstallSelf => {
-            let bytes = std::fs::read("/proc/self/exe")
-                .map_err(|e| crate::error::Error::step("this program cannot read itself").cause(e))?;
+            let bytes =
+                std::fs::read("/proc/self/exe").map_err(|e| Error::step("this program cannot read itself").cause(e))?;
             host.make_dirs("/usr/local/sbin", 0o755)?;
             host.write(SELF, &bytes, 0o755)
         }
@@ -95,8 +95,10 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         }
         Step::Hold { constraint } => kernel::hold(host, constraint),
         Step::Module { release, sha256 } => {
-            let bytes = run.modules.get(sha256).map(Vec::as_slice);
-            kernel::install_module(host, release, bytes, &facts.arch)
+            // One that was compiled in this run was not known when the plan was made.
+            let built = || host.read(sources::built(release)).filter(|_| sha256.is_empty());
+            let bytes = run.modules.get(sha256).cloned().or_else(built);
+            kernel::install_module(host, release, bytes.as_deref(), &facts.arch)
         }
         Step::Build { release } => build(run, release),
         Step::Clean { release } => kernel::clean(host, release),
@@ -217,10 +219,19 @@ fn load(run: &Run, modules: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Compiles the module and puts it in place like any other.
+/// Compiles the module, and keeps it where the next look finds it.
 fn build(run: &Run, release: &str) -> Result<()> {
     let bytes = crate::build::build(run.host, run.config, release, &run.facts.arch, &|phase| run.report.note(phase))?;
-    kernel::install_module(run.host, release, Some(&bytes), &run.facts.arch)
+    let built = module::inspect(&bytes, &module::Limits::default())?;
+    if built.name != module::NAME || built.vermagic.release != release {
+        let got = format!("a module called {} for {}", built.name, built.vermagic.release);
+        return Err(Error::step(format!("what was compiled is not the module for {release}")).cause(got));
+    }
+    let path = sources::built(release);
+    if let Some(directory) = std::path::Path::new(&path).parent() {
+        run.host.make_dirs(directory, 0o700)?;
+    }
+    run.host.write(&path, &bytes, 0o600)
 }
 
 /// Steps whose failure rules the kernel rung out rather than the whole installation.

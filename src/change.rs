@@ -68,11 +68,8 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
             changes.extend(world(host, add));
         }
         Step::Hold { constraint } => changes.extend(world(host, std::slice::from_ref(constraint))),
-        Step::Extract { .. } => changes.extend(cache(host)),
-        Step::Module { release, .. } | Step::Build { release } => {
-            if matches!(step, Step::Build { .. }) {
-                changes.extend(cache(host));
-            }
+        Step::Extract { .. } | Step::Build { .. } => changes.extend(cache(host)),
+        Step::Module { release, .. } => {
             changes.push(Change::Depmod { release: release.clone() });
             file(&mut changes, &format!("/lib/modules/{release}/{EXTRA}"))?;
         }

@@ -276,8 +276,8 @@ impl Receipt {
 
     /// The module file for `release` was put there by an installation.
     pub fn placed_module(&self, release: &str) -> bool {
-        let ids = [format!("module:{release}"), format!("build:{release}")];
-        self.steps.iter().any(|e| e.state != State::Undone && ids.contains(&e.id))
+        let id = format!("module:{release}");
+        self.steps.iter().any(|e| e.state != State::Undone && e.id == id)
     }
 
     /// Since when a kernel package is held: when it was installed for that, or held later.

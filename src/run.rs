@@ -140,7 +140,7 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
     let mut looks = 0;
     loop {
         if let Some(receipt) = &mut receipt {
-            take_back_ruled_out(host, config, receipt)?;
+            take_back_ruled_out(host, config, receipt, aim)?;
         }
         let planned = look_and_plan(host, config, receipt.as_ref(), aim, aim == Aim::Upgrade && looks == 0);
         let (plan, facts, modules) = match planned {
@@ -257,10 +257,12 @@ fn rule_out(
 
 /// Takes back what only a kernel that is ruled out needed. What is left to do shows in the receipt, so
 /// that a run that was cut off here is made up for by the next one.
-fn take_back_ruled_out(host: &Host, config: &Config, receipt: &mut Receipt) -> Result<()> {
+fn take_back_ruled_out(host: &Host, config: &Config, receipt: &mut Receipt, aim: Aim) -> Result<()> {
+    // At boot the kernel stays what it is.
+    let kinds: &[&str] = if aim == Aim::Boot { &["module", "prove"] } else { &["module", "prove", "arm", "default"] };
     let ruled_out: Vec<String> = receipt.ruled_out.iter().map(|r| r.release.clone()).collect();
     for release in ruled_out {
-        let ids = ["module", "build", "arm", "default", "prove"].map(|kind| format!("{kind}:{release}"));
+        let ids: Vec<String> = kinds.iter().map(|kind| format!("{kind}:{release}")).collect();
         // A kernel that was only half installed goes as well; one that is whole may be tried again.
         let half = format!("kernel:{release}");
         let belongs =

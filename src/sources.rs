@@ -37,7 +37,31 @@ pub fn ask(host: &Host, config: &Config, reach: Reach, facts: &mut Facts) -> Res
         }
         facts.offers.push(offer);
     }
+    if matches!(source, ModuleSource::Auto | ModuleSource::Build) && facts.os.id == "alpine" {
+        facts.offers.extend(built_before(host, &mut modules));
+    }
     Ok(modules)
+}
+
+/// Where a module that was compiled here is kept.
+pub fn built(release: &str) -> String {
+    format!("{}/built/{release}/amneziawg.ko", image::CACHE)
+}
+
+/// Modules that were compiled here by an earlier run, or by one that was cut off.
+fn built_before(host: &Host, modules: &mut Modules) -> Option<Offer> {
+    let mut found = Vec::new();
+    for release in host.names(format!("{}/built", image::CACHE)) {
+        let bytes = host.read(built(&release)).unwrap_or_default();
+        // What is no whole module is compiled once more.
+        if let Ok(inspection) = module::inspect(&bytes, &module::Limits::default())
+            && inspection.vermagic.release == release
+        {
+            modules.insert(inspection.uncompressed_sha256.clone(), bytes);
+            found.push(Candidate { source: "a build on this host".into(), inspection });
+        }
+    }
+    (!found.is_empty()).then(|| Offer::of(ModuleSource::Build, found))
 }
 
 fn inspect(config: &Config, source: &str, bytes: &[u8]) -> Result<module::Inspection> {

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::facts::{Facts, Reach, engine};
 use crate::host::Host;
 use crate::plan;
+use crate::preflight;
 use crate::receipt::{Outcome, Receipt};
 use crate::report::{Report, say};
 
@@ -52,7 +53,9 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
         return Ok(if waited { 6 } else { 0 });
     };
     let (facts, _) = crate::run::look(host, config, Reach::Local, Some(&receipt))?;
-    let drift: Vec<String> = match plan::plan(config, &facts, Some(&receipt), Aim::Install) {
+    let planned = plan::plan(config, &facts, Some(&receipt), Aim::Install);
+    let held = planned.as_ref().ok().and_then(|p| preflight::held(config, &facts, Some(&receipt), &p.choice));
+    let drift: Vec<String> = match planned {
         Ok(plan) => plan.steps.iter().map(|p| p.step.to_string()).collect(),
         Err(error) => vec![error.message],
     };
@@ -63,15 +66,15 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
         say(
             &json!({"v": 1, "type": "status", "outcome": receipt.outcome, "exit_code": code, "summary": receipt.summary,
                 "mode": receipt.mode, "kernel": facts.kernel.running, "module_loaded": facts.modules.loaded.contains("amneziawg"),
-                "container": facts.container, "ruled_out": receipt.ruled_out, "drift": drift}),
+                "container": facts.container, "held": held, "ruled_out": receipt.ruled_out, "drift": drift}),
         );
         return Ok(code);
     }
-    say(&text(&receipt, &facts, &drift));
+    say(&text(&receipt, &facts, held.as_deref(), &drift));
     Ok(code)
 }
 
-fn text(receipt: &Receipt, facts: &Facts, drift: &[String]) -> String {
+fn text(receipt: &Receipt, facts: &Facts, held: Option<&str>, drift: &[String]) -> String {
     let module = if facts.modules.loaded.contains("amneziawg") {
         format!("amneziawg loaded (srcversion {})", facts.modules.loaded_srcversion.as_deref().unwrap_or("unknown"))
     } else {
@@ -87,6 +90,9 @@ fn text(receipt: &Receipt, facts: &Facts, drift: &[String]) -> String {
         "State:     {}\nMode:      {}\nKernel:    {}\nModule:    {module}\nContainer: {container}\n",
         receipt.summary, receipt.mode, facts.kernel.running,
     );
+    if let Some(held) = held {
+        out.push_str(&format!("Held:      {held}\n"));
+    }
     for ruled in &receipt.ruled_out {
         out.push_str(&format!("Ruled out: {}: {}\n", ruled.release, ruled.reason));
     }

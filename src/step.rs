@@ -31,7 +31,7 @@ pub enum Step {
     },
     /// Have apk keep what is installed (`name=version`), or let it go on (`name`).
     Hold { constraint: String },
-    /// Compile the module for a release in a throw-away root, and put it in place as `Module` does.
+    /// Compile the module for a release in a throw-away root.
     Build { release: String },
     /// Remove what is left of a kernel that is gone: our module keeps its directory alive.
     Clean { release: String },
@@ -123,6 +123,9 @@ impl fmt::Display for Step {
             Step::Repository { url } => write!(f, "enable the package repository {url}"),
             Step::Packages { add, what } => write!(f, "install {what}: {}", add.join(" ")),
             Step::Kernel { release, add, .. } => write!(f, "install kernel {release}: {}", add.join(" ")),
+            Step::Module { release, sha256 } if sha256.is_empty() => {
+                write!(f, "put the amneziawg.ko that was compiled in place for {release} and index it")
+            }
             Step::Module { release, sha256 } => {
                 write!(f, "put amneziawg.ko ({}…) in place for {release} and index it", &sha256[..12.min(sha256.len())])
             }
@@ -130,7 +133,7 @@ impl fmt::Display for Step {
                 write!(f, "hold {constraint}: `apk upgrade` leaves it alone")
             }
             Step::Hold { constraint } => write!(f, "let `apk upgrade` change {constraint}"),
-            Step::Build { release } => write!(f, "compile amneziawg.ko for {release}, put it in place and index it"),
+            Step::Build { release } => write!(f, "compile amneziawg.ko for {release} in a throw-away root"),
             Step::Clean { release } => write!(f, "remove what is left of {release}, whose kernel is gone"),
             Step::Extract { image } => write!(f, "look for a module in {image}"),
             Step::Prove { release } => {

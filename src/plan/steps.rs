@@ -33,6 +33,13 @@ impl Steps<'_> {
         let release = choice.release.as_deref();
         let switch = release.is_some_and(|r| r != facts.kernel.running);
         if let Some(release) = release {
+            if choice.build {
+                // Before anything else is changed: it is what is most likely to fail.
+                self.add(
+                    Step::Build { release: release.into() },
+                    "nothing ready fits; the compiler goes again when it has done its work",
+                );
+            }
             self.kernel(release)?;
             self.module(release, choice.build);
         }
@@ -165,18 +172,18 @@ impl Steps<'_> {
         }
         let in_place = format!("/lib/modules/{release}/{EXTRA}, in place before the reboot");
         if build {
-            self.add(Step::Build { release: release.into() }, in_place);
+            // Which one is known when it is there.
+            self.add(Step::Module { release: release.into(), sha256: String::new() }, in_place);
             return;
         }
         let installed = facts.modules.amneziawg.get(release);
         let fits = installed.filter(|m| m.vermagic_release == release);
         // What works is not replaced by what another source happens to have, unless it was named.
-        let named = !matches!(self.config.module.source, ModuleSource::Auto | ModuleSource::Build);
+        let named = self.config.module.source != ModuleSource::Auto;
         let candidate = facts.candidate_for(release).filter(|_| named || fits.is_none());
         let wanted = candidate.map(|c| c.inspection.uncompressed_sha256.as_str());
         let ready = fits.is_some_and(|m| m.indexed && wanted.is_none_or(|w| w == m.sha256))
-            && !self.cut_off(&format!("module:{release}"))
-            && !self.cut_off(&format!("build:{release}"));
+            && !self.cut_off(&format!("module:{release}"));
         if !ready {
             let sha256 = wanted.map(String::from).or(installed.map(|m| m.sha256.clone())).unwrap_or_default();
             self.add(Step::Module { release: release.into(), sha256 }, in_place);
