@@ -3,6 +3,7 @@
 use xshell::cmd;
 
 use crate::error::{Error, Result};
+use crate::facts::Facts;
 use crate::facts::apk::package_name;
 use crate::facts::kernel::{EXTRA, installed_module};
 use crate::host::{Host, Limits, files::sha256};
@@ -154,6 +155,20 @@ pub fn check(host: &Host, inspection: &Inspection, release: &str, arch: &str) ->
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+/// Before anything is changed: a module that was named explicitly fits the kernel that is chosen for it, where
+/// that is installed already. Whether its signature will do is for the choice of the mode.
+pub fn foresee(host: &Host, facts: &Facts, chosen: Option<&str>) -> Result<()> {
+    let Some(candidate) = &facts.candidate else { return Ok(()) };
+    let (inspection, release) = (&candidate.inspection, candidate.inspection.vermagic.release.as_str());
+    if chosen != Some(release) || !host.exists(format!("/lib/modules/{release}/modules.dep")) {
+        return Ok(());
+    }
+    let target = target(host, inspection, release, &facts.arch);
+    let mut findings = module::check(inspection, &target);
+    findings.retain(|finding| finding.code != module::Code::Signature);
+    module::refusal(inspection, &target, &findings).map_or(Ok(()), Err)
 }
 
 /// What is known of the kernel `release` that is installed here.

@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::facts::{self, Candidate, Facts, Reach};
 use crate::fetch;
 use crate::host::{Host, Log};
+use crate::kernel;
 use crate::module;
 use crate::owned::{CONFIG, GUARD, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL};
 use crate::plan::{self, Plan};
@@ -99,7 +100,8 @@ fn candidate_bytes(host: &Host, config: &Config, reach: Reach, facts: &Facts) ->
                 return Ok(None);
             }
             let wanted = fetch::Wanted { url, sha256: Some(sha256), limit: MODULE_LIMIT };
-            let bytes = fetch::to_memory(host, &wanted, fetch::Pace::default(), &mut |_, _| {})?;
+            let bytes =
+                fetch::to_memory(host, &wanted, fetch::Pace::default(), &mut *host.progress("fetching the module"))?;
             Ok(Some((url.to_string(), bytes)))
         }
         _ => Ok(None),
@@ -200,7 +202,9 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
 fn look_and_plan(host: &Host, config: &Config, receipt: Option<&Receipt>) -> Result<(Plan, Facts, Option<Vec<u8>>)> {
     if receipt.is_none() {
         let (facts, bytes) = look(host, config, Reach::Network, receipt)?;
-        return Ok((plan::plan(config, &facts, receipt)?, facts, bytes));
+        let plan = plan::plan(config, &facts, receipt)?;
+        kernel::foresee(host, &facts, plan.choice.release.as_deref())?;
+        return Ok((plan, facts, bytes));
     }
     daemon::wait_if_started(host);
     container::wait_for_start(host, &config.container.name.to_string());
