@@ -1,12 +1,14 @@
 //! Downloads: bounded in size and time, resumed and retried where that can help, verified while they stream.
 //! Nothing comes over plain http unless a checksum vouches for it.
 
+mod client;
+
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use reqwest::StatusCode;
 use reqwest::blocking::{Client, Response};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER};
-use reqwest::{Certificate, StatusCode};
 
 use crate::config::Url;
 use crate::error::{Error, Kind, Result};
@@ -16,8 +18,6 @@ use crate::host::{Host, files::sha256, partial::Partial};
 const ATTEMPTS: u32 = 4;
 /// Longest that a server may ask to be left alone.
 const RETRY_AFTER_LIMIT: u64 = 60;
-/// Largest file of certificate authorities.
-const CA_LIMIT: u64 = 1 << 20;
 
 /// What is to be fetched.
 #[derive(Debug, Clone, Copy)]
@@ -143,7 +143,7 @@ impl Download<'_> {
             return Err(Error::new(Kind::Config, format!("{url}: plain http, and no checksum vouches for what comes"))
                 .remedy("use https, or give the SHA-256"));
         }
-        let client = self.client()?;
+        let client = client::client(self.host, self.pace.stall)?;
         let mut pause = self.pace.pause;
         for attempt in 1..=ATTEMPTS {
             self.host.go_on()?;
@@ -169,34 +169,6 @@ impl Download<'_> {
             }
         }
         unreachable!("the last attempt returns")
-    }
-
-    fn client(&self) -> Result<Client> {
-        let mut builder = Client::builder()
-            .connect_timeout(self.pace.stall)
-            // Of one read, not of the whole.
-            .timeout(self.pace.stall)
-            .user_agent(concat!("awg-install/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::custom(|attempt| {
-                let secure = attempt.previous().last().is_some_and(|p| p.scheme() == "https");
-                if secure && attempt.url().scheme() != "https" {
-                    attempt.error("it redirects from https to plain http")
-                } else if attempt.previous().len() > 5 {
-                    attempt.error("it redirects again and again")
-                } else {
-                    attempt.follow()
-                }
-            }));
-        if let Some(file) = self.host.env("SSL_CERT_FILE").filter(|f| !f.is_empty()) {
-            let pem = self.host.read_named(Kind::Config, "SSL_CERT_FILE", file.as_ref(), CA_LIMIT)?;
-            let bad = |e: String| Error::new(Kind::Config, format!("SSL_CERT_FILE {file}: no certificates")).cause(e);
-            let bundle = Certificate::from_pem_bundle(&pem).map_err(|e| bad(text(&e)))?;
-            if bundle.is_empty() {
-                return Err(bad("there is no BEGIN CERTIFICATE in it".into()));
-            }
-            builder = bundle.into_iter().fold(builder, |b, authority| b.add_root_certificate(authority));
-        }
-        builder.build().map_err(|e| Error::step("no https client can be made").cause(text(&e)))
     }
 
     fn attempt(&mut self, client: &Client, sink: &mut dyn Sink) -> Attempt<()> {

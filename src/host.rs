@@ -24,6 +24,9 @@ pub use log::Log;
 /// Directory below a fake root that marks it as one and holds its stand-in programs.
 pub const FAKE_MARK: &str = ".fakeroot";
 
+/// Told how far a long piece of work is: bytes so far, and bytes in all where that is known.
+pub type Progress = Box<dyn FnMut(u64, Option<u64>)>;
+
 /// Everything this program knows of the world outside it goes through here.
 pub struct Host {
     root: Option<PathBuf>,
@@ -34,6 +37,8 @@ pub struct Host {
     kill_at: Option<u32>,
     /// Present in runs that change something.
     pub stop: Option<Arc<signals::Stop>>,
+    /// Shows people how far a piece of work is; who looks on is known to the program alone.
+    pub watch: Option<Box<dyn Fn(&str) -> Progress>>,
     /// Made at the first question to the engine.
     engine: OnceCell<std::result::Result<reqwest::blocking::Client, String>>,
 }
@@ -71,6 +76,7 @@ impl Host {
             boundaries: Cell::new(0),
             kill_at,
             stop: None,
+            watch: None,
             engine: OnceCell::new(),
         })
     }
@@ -118,6 +124,11 @@ impl Host {
     /// The running kernel's release, as `uname -r` prints it.
     pub fn release(&self) -> String {
         self.read_trimmed("/proc/sys/kernel/osrelease").unwrap_or_default()
+    }
+
+    /// What is to be told how far `what` is.
+    pub fn progress(&self, what: &str) -> Progress {
+        self.watch.as_ref().map_or_else(|| Box::new(|_, _| {}) as Progress, |watch| watch(what))
     }
 
     /// Root on the machine itself; a fake root asks for nothing.

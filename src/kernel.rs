@@ -2,10 +2,11 @@
 
 use xshell::cmd;
 
+use crate::config::ModuleSource;
 use crate::error::{Error, Result};
-use crate::facts::PackageFile;
 use crate::facts::apk::{WORLD, package_name};
 use crate::facts::kernel::{EXTRA, installed_module};
+use crate::facts::{Facts, PackageFile};
 use crate::host::{Host, Limits, files::sha256};
 use crate::module::{self, Evidence, Inspection, Machine, Target};
 use crate::{bootable, bootloader, packages};
@@ -196,6 +197,43 @@ pub fn check(host: &Host, inspection: &Inspection, release: &str, arch: &str) ->
         Some(error) => Err(error),
         None => Ok(()),
     }
+}
+
+/// Before anything is changed: a module that was named explicitly fits the kernel that is chosen for it, where
+/// that is installed already. Whether its signature will do is for the choice of the mode.
+pub fn foresee(host: &Host, facts: &Facts, chosen: Option<&str>) -> Result<()> {
+    let candidate = chosen.and_then(|release| facts.candidate_for(release));
+    candidate.and_then(|c| misfit(host, &c.inspection, &facts.arch)).map_or(Ok(()), Err)
+}
+
+/// Modules that nobody named, and that do not fit the kernel they say they are for, where that is installed:
+/// they are passed over.
+pub fn drop_misfits(host: &Host, facts: &mut Facts) {
+    let arch = facts.arch.clone();
+    for offer in &mut facts.offers {
+        if matches!(offer.source, ModuleSource::File | ModuleSource::Url) {
+            continue;
+        }
+        offer.modules.retain(|candidate| match misfit(host, &candidate.inspection, &arch) {
+            None => true,
+            Some(error) => {
+                let why = error.cause.map(|c| format!(": {c}")).unwrap_or_default();
+                offer.problem = Some(format!("{}: {}{why}", candidate.source, error.message));
+                false
+            }
+        });
+    }
+}
+
+fn misfit(host: &Host, inspection: &Inspection, arch: &str) -> Option<Error> {
+    let release = inspection.vermagic.release.as_str();
+    if !host.exists(format!("/lib/modules/{release}/modules.dep")) {
+        return None;
+    }
+    let target = target(host, inspection, release, arch);
+    let mut findings = module::check(inspection, &target);
+    findings.retain(|finding| finding.code != module::Code::Signature);
+    module::refusal(inspection, &target, &findings)
 }
 
 /// What is known of the kernel `release` that is installed here.

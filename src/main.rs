@@ -49,6 +49,8 @@ fn main() -> ExitCode {
         run::open_log(&mut host, cli.globals.log_file.as_deref());
         host.stop = host::signals::Stop::listen().ok();
     }
+    let audience = early.audience();
+    host.watch = Some(Box::new(move |what| Box::new(report::progress::progress(audience, what))));
     let report = Report::new(&cli.globals, &host.log, host.env_all());
     let code = dispatch(&cli, &host, &report).unwrap_or_else(|error| {
         report.error(&error);
@@ -85,6 +87,9 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             let receipt = receipt::Receipt::load(host)?;
             let (facts, _) = run::look(host, &config, Reach::Local, receipt.as_ref())?;
             let plan = plan::plan(&config, &facts, receipt.as_ref(), Aim::Install)?;
+            if receipt.is_none() {
+                kernel::foresee(host, &facts, plan.choice.release.as_deref())?;
+            }
             if report.is_json() {
                 report::say(&serde_json::to_string_pretty(&plan).expect("plain data"));
             } else {

@@ -42,7 +42,14 @@ fn one(host: &Host, file: &PackageFile) -> Result<String> {
     let path = format!("{directory}/{name}");
     if sha256.is_none() || host.sha256_of(&path).as_deref() != sha256 {
         let wanted = fetch::Wanted { url: &url, sha256, limit: file.size.unwrap_or(LIMIT).min(LIMIT) };
-        fetch::to_file(host, &wanted, fetch::Pace::default(), &path, 0o600, &mut |_, _| {})?;
+        fetch::to_file(
+            host,
+            &wanted,
+            fetch::Pace::default(),
+            &path,
+            0o600,
+            &mut *host.progress(&format!("fetching {name}")),
+        )?;
     }
     Ok(host.path(&path).display().to_string())
 }

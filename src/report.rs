@@ -1,6 +1,8 @@
 //! What people and scripts see: plain lines for the first, one JSON object per line for the second.
 //! The same events go to the log.
 
+pub mod progress;
+
 use std::io::Write;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use crate::plan::Plan;
 use crate::proof::Proof;
 use crate::receipt::timestamp;
 use crate::step::Step;
+use progress::Audience;
 
 /// Version of the event lines.
 pub const EVENTS: u32 = 1;
@@ -24,6 +27,7 @@ pub struct Report<'a> {
     quiet: bool,
     verbose: bool,
     log: &'a Log,
+    audience: Audience,
 }
 
 impl<'a> Report<'a> {
@@ -34,18 +38,23 @@ impl<'a> Report<'a> {
             Color::Auto => console::colors_enabled() && !env.contains_key("NO_COLOR"),
         };
         console::set_colors_enabled(colors);
-        Report { json: globals.output == Output::Json, quiet: globals.quiet, verbose: globals.verbose > 0, log }
+        let (json, quiet) = (globals.output == Output::Json, globals.quiet);
+        let term = env.get("TERM").map(String::as_str);
+        let audience = Audience::of(json, quiet, term, console::Term::stdout().is_term());
+        Report { json, quiet, verbose: globals.verbose > 0, log, audience }
+    }
+
+    /// Whom progress is shown to, for [`progress::progress`].
+    pub fn audience(&self) -> Audience {
+        self.audience
     }
 
     pub fn is_json(&self) -> bool {
         self.json
     }
 
-    fn event(&self, kind: &str, mut fields: Value) {
-        let mut event = json!({"v": EVENTS, "ts": timestamp(), "type": kind});
-        if let (Value::Object(event), Value::Object(fields)) = (&mut event, &mut fields) {
-            event.append(fields);
-        }
+    fn event(&self, kind: &str, fields: Value) {
+        let event = event(kind, fields);
         if self.json {
             say(&event);
         }
@@ -118,6 +127,14 @@ impl<'a> Report<'a> {
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }
+}
+
+fn event(kind: &str, mut fields: Value) -> Value {
+    let mut event = json!({"v": EVENTS, "ts": timestamp(), "type": kind});
+    if let (Value::Object(event), Value::Object(fields)) = (&mut event, &mut fields) {
+        event.append(fields);
+    }
+    event
 }
 
 /// A line on standard output. A reader that has gone away, such as a lost SSH session, is no reason to stop.

@@ -11,6 +11,7 @@ use crate::daemon;
 use crate::error::{Error, Kind, Result};
 use crate::facts::{self, Facts, Reach};
 use crate::host::{Host, Log};
+use crate::kernel;
 use crate::module;
 use crate::owned::{CONFIG, GUARD, HOOK, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, WATCHDOG};
 use crate::plan::{self, Plan};
@@ -68,8 +69,14 @@ pub fn look(host: &Host, config: &Config, reach: Reach, receipt: Option<&Receipt
     let paths: Vec<&str> = owned.iter().map(String::as_str).collect();
     let mut facts = facts::gather(host, config, &paths, reach);
     facts.database &= !receipt.is_some_and(Receipt::first_start_pending);
-    let modules = sources::ask(host, config, reach, &mut facts)?;
+    let modules = ask_sources(host, config, reach, &mut facts)?;
     Ok((facts, modules))
+}
+
+fn ask_sources(host: &Host, config: &Config, reach: Reach, facts: &mut Facts) -> Result<Modules> {
+    let modules = sources::ask(host, config, reach, facts)?;
+    kernel::drop_misfits(host, facts);
+    Ok(modules)
 }
 
 /// `install`: also what a wizard or cloud-init ends in. Returns the exit code.
@@ -210,7 +217,9 @@ fn look_and_plan(
 ) -> Result<(Plan, Facts, Modules)> {
     if receipt.is_none() {
         let (facts, modules) = look(host, config, Reach::Network, receipt)?;
-        return Ok((plan::plan(config, &facts, receipt, aim)?, facts, modules));
+        let plan = plan::plan(config, &facts, receipt, aim)?;
+        kernel::foresee(host, &facts, plan.choice.release.as_deref())?;
+        return Ok((plan, facts, modules));
     }
     daemon::wait_if_started(host);
     container::wait_for_start(host, &config.container.name.to_string());
@@ -231,7 +240,7 @@ fn look_and_plan(
     if facts.apk.is_some() {
         facts.apk = Some(facts::apk::probe(host, &facts.os, Reach::Network));
     }
-    modules.extend(sources::ask(host, config, Reach::Network, &mut facts)?);
+    modules.extend(ask_sources(host, config, Reach::Network, &mut facts)?);
     Ok((plan::plan(config, &facts, receipt, aim)?, facts, modules))
 }
 

@@ -96,7 +96,8 @@ fn named(host: &Host, config: &Config, reach: Reach, facts: &Facts) -> Result<Op
                 return Ok(None);
             }
             let wanted = fetch::Wanted { url, sha256: Some(sha256), limit: MODULE_LIMIT };
-            let bytes = fetch::to_memory(host, &wanted, fetch::Pace::default(), &mut |_, _| {})?;
+            let bytes =
+                fetch::to_memory(host, &wanted, fetch::Pace::default(), &mut *host.progress("fetching the module"))?;
             Ok(Some((url.to_string(), bytes)))
         }
         _ => Ok(None),

@@ -1,60 +1,16 @@
 //! Downloads, against a server on loopback that misbehaves in every way that servers do.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+mod support;
+
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use awg_install::config::Url;
 use awg_install::error::{Error, Kind};
 use awg_install::fetch::{Pace, Wanted, to_file, to_memory};
 use awg_install::host::{Host, files::sha256};
-
-const BODY: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-
-/// Answers the n-th request (from 1) whose headers are `lines`; a closed connection ends the answer.
-type Answer = dyn Fn(usize, &[String], &mut TcpStream) + Send + Sync;
-
-struct Server {
-    url: Url,
-    /// The Range of each request.
-    ranges: Arc<Mutex<Vec<String>>>,
-}
-
-fn serve(answer: impl Fn(usize, &[String], &mut TcpStream) + Send + Sync + 'static) -> Server {
-    let answer: Arc<Answer> = Arc::new(answer);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/file", listener.local_addr().unwrap()).parse().unwrap();
-    let ranges = Arc::new(Mutex::new(Vec::new()));
-    let seen = ranges.clone();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let lines: Vec<String> = BufReader::new(stream.try_clone().unwrap())
-                .lines()
-                .map_while(|l| l.ok().filter(|l| !l.is_empty()))
-                .map(|l| l.to_lowercase())
-                .collect();
-            let range = lines.iter().find_map(|l| l.strip_prefix("range: bytes=")).unwrap_or("none").to_string();
-            let number = {
-                let mut seen = seen.lock().unwrap();
-                seen.push(range);
-                seen.len()
-            };
-            answer(number, &lines, &mut stream);
-        }
-    });
-    Server { url, ranges }
-}
-
-fn say(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8], announced: usize) {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {announced}\r\nConnection: close\r\n{headers}\r\n");
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-}
-
-fn whole(stream: &mut TcpStream) {
-    say(stream, "200 OK", "", BODY, BODY.len());
-}
+use support::server::{BODY, say, serve, whole};
 
 fn quick() -> Pace {
     let milliseconds = Duration::from_millis;
@@ -115,7 +71,7 @@ fn refused(
     let sum = sha256(BODY);
     let error = place.fetch(&server.url, checksum.then_some(sum.as_str()), 1000).unwrap_err();
     assert!(place.read("file").is_none(), "{error}");
-    let requests = server.ranges.lock().unwrap().len();
+    let requests = server.count();
     (error, requests)
 }
 
@@ -145,7 +101,7 @@ fn what_can_pass_is_tried_again() {
     let place = Place::new();
     place.fetch(&server.url, None, 1000).unwrap();
     assert_eq!(place.read("file").unwrap(), BODY);
-    assert_eq!(server.ranges.lock().unwrap().len(), 4);
+    assert_eq!(server.count(), 4);
 }
 
 #[test]
@@ -157,7 +113,7 @@ fn half_a_file_is_gone_on_with() {
     let place = Place::new();
     place.fetch(&server.url, Some(&sha256(BODY)), 1000).unwrap();
     assert_eq!(place.read("file").unwrap(), BODY);
-    assert_eq!(*server.ranges.lock().unwrap(), ["none", "10-"]);
+    assert_eq!(server.ranges(), ["none", "10-"]);
 }
 
 #[test]
@@ -169,7 +125,7 @@ fn a_later_run_goes_on_where_the_first_was_cut_off() {
     });
     place.fetch(&server.url, Some(&sha256(BODY)), 1000).unwrap();
     assert_eq!(place.read("file").unwrap(), BODY);
-    assert_eq!(*server.ranges.lock().unwrap(), ["20-"]);
+    assert_eq!(server.ranges(), ["20-"]);
 }
 
 #[test]
@@ -213,7 +169,7 @@ fn without_a_checksum_nothing_is_gone_on_with() {
     });
     place.fetch(&server.url, None, 1000).unwrap();
     assert_eq!(place.read("file").unwrap(), BODY);
-    assert_eq!(*server.ranges.lock().unwrap(), ["none", "none"]);
+    assert_eq!(server.ranges(), ["none", "none"]);
 }
 
 #[test]

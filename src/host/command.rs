@@ -40,8 +40,18 @@ const KEEP: usize = 256 * 1024;
 const GRACE: Duration = Duration::from_secs(5);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a child may inherit. DOCKER_HOST, COMPOSE_FILE and their like would send the work elsewhere.
-const PASSED_ON: &[&str] =
-    &["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "TZ"];
+const PASSED_ON: &[&str] = &[
+    "ALL_PROXY",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "TZ",
+];
 
 impl Limits {
     pub fn seconds(seconds: u64) -> Limits {

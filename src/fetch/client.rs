@@ -1,0 +1,83 @@
+//! The client that downloads go through: whom it trusts, which proxies it takes, where it may be sent.
+
+use std::time::Duration;
+
+use reqwest::blocking::{Client, ClientBuilder};
+use reqwest::{Certificate, NoProxy, Proxy};
+
+use super::text;
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+
+/// Largest file of certificate authorities.
+const CA_LIMIT: u64 = 1 << 20;
+/// Redirects that are followed.
+const REDIRECTS: usize = 5;
+/// What a proxy could not reach, and what plain http is allowed for because nobody else sees it.
+const NEVER_PROXIED: &str = "localhost,127.0.0.0/8,::1";
+
+/// `patience` is how long the other side may be silent.
+pub(super) fn client(host: &Host, patience: Duration) -> Result<Client> {
+    let builder = Client::builder()
+        .connect_timeout(patience)
+        // Of one read, not of the whole.
+        .timeout(patience)
+        .user_agent(concat!("awg-install/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::custom(|attempt| {
+            let secure = attempt.previous().last().is_some_and(|p| p.scheme() == "https");
+            if secure && attempt.url().scheme() != "https" {
+                attempt.error("it redirects from https to plain http")
+            } else if attempt.previous().len() > REDIRECTS {
+                attempt.error("it redirects again and again")
+            } else {
+                attempt.follow()
+            }
+        }));
+    let builder = with_authorities(with_proxies(builder, host)?, host)?;
+    builder.build().map_err(|e| Error::step("no https client can be made").cause(text(&e)))
+}
+
+/// `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in capitals or not, as curl and wget take them.
+fn with_proxies(builder: ClientBuilder, host: &Host) -> Result<ClientBuilder> {
+    let listed = variable(host, "NO_PROXY").map(|(_, list)| list).unwrap_or_default();
+    let direct = NoProxy::from_string(&format!("{listed},{NEVER_PROXIED}"));
+    // Without this the library would read the environment of the process, which need not be the host's.
+    let mut builder = builder.no_proxy();
+    let kinds: [(_, fn(&str) -> reqwest::Result<Proxy>); 2] =
+        [("HTTP_PROXY", |url| Proxy::http(url)), ("HTTPS_PROXY", |url| Proxy::https(url))];
+    for (name, proxy) in kinds {
+        let Some((name, address)) = variable(host, name).or_else(|| variable(host, "ALL_PROXY")) else { continue };
+        // The address may hold a password: no message repeats it.
+        let bad = |why: String| {
+            Error::new(Kind::Config, format!("{name} is not the address of a proxy that can be used"))
+                .cause(why)
+                .remedy("give it as http://HOST:PORT or https://HOST:PORT")
+        };
+        if let Some((scheme, _)) = address.split_once("://")
+            && !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str())
+        {
+            return Err(bad(format!("proxies of kind {scheme:?} are not supported")));
+        }
+        let proxy = proxy(address).map_err(|e| bad(text(&e.without_url())))?;
+        builder = builder.proxy(proxy.no_proxy(direct.clone()));
+    }
+    Ok(builder)
+}
+
+/// A variable that is set to something, by its name in capitals or in small letters.
+fn variable<'a>(host: &'a Host, name: &str) -> Option<(String, &'a str)> {
+    let set = |name: String| host.env(&name).map(str::trim).filter(|v| !v.is_empty()).map(|v| (name, v));
+    set(name.to_string()).or_else(|| set(name.to_ascii_lowercase()))
+}
+
+/// The authorities in `SSL_CERT_FILE`, besides those that the program knows.
+fn with_authorities(builder: ClientBuilder, host: &Host) -> Result<ClientBuilder> {
+    let Some(file) = host.env("SSL_CERT_FILE").filter(|f| !f.is_empty()) else { return Ok(builder) };
+    let pem = host.read_named(Kind::Config, "SSL_CERT_FILE", file.as_ref(), CA_LIMIT)?;
+    let bad = |e: String| Error::new(Kind::Config, format!("SSL_CERT_FILE {file}: no certificates")).cause(e);
+    let bundle = Certificate::from_pem_bundle(&pem).map_err(|e| bad(text(&e)))?;
+    if bundle.is_empty() {
+        return Err(bad("there is no BEGIN CERTIFICATE in it".into()));
+    }
+    Ok(bundle.into_iter().fold(builder, |b, authority| b.add_root_certificate(authority)))
+}
