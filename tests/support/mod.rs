@@ -4,6 +4,7 @@
 
 pub mod golden;
 pub mod module;
+pub mod site;
 pub mod sysfs;
 pub mod tree;
 
