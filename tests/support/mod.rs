@@ -7,6 +7,7 @@ pub mod module;
 pub mod site;
 pub mod sysfs;
 pub mod tree;
+pub mod world;
 
 use std::collections::BTreeMap;
 use std::fs;
