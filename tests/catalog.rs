@@ -7,9 +7,10 @@ use awg_install::facts::Reach;
 use awg_install::host::files::sha256;
 use minisign::KeyPair;
 use serde_json::{Value, json};
-use support::LTS;
 use support::site::{Answer, Site, head, key, object, public, shard, sign};
+use support::tree::Node;
 use support::world::{INDEX, MODULE, NAME, World, paths, says};
+use support::{LTS, Root, repository};
 
 #[test]
 fn a_module_comes_out_of_a_catalog() {
@@ -215,4 +216,43 @@ fn a_hundred_thousand_releases_cost_one() {
     let index = world.ask(Reach::Network, |c| c.index()).unwrap();
     assert_eq!(index.releases.len(), 200);
     assert!(world.site.seen().iter().map(|s| s.bytes).sum::<usize>() < 32 << 10);
+}
+
+#[test]
+fn what_the_script_makes_is_taken() {
+    let built = Root::empty();
+    built.write_bytes("/built/6.12.50-0-lts/amneziawg.ko", &support::module::good().bytes());
+    built.write("/built/6.12.50-0-lts/netlink", "3\n");
+    // Only the signatures are not its own: the program minisign may not be here.
+    built.write(
+        "/sign",
+        "#!/bin/sh\nwhile [ \"$1\" != -m ]; do shift; done\nshift\nfor f; do : >\"$f.minisig\"; done\n",
+    );
+    std::fs::set_permissions(built.path("/sign"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let script = std::process::Command::new(repository().join("scripts/catalog"))
+        .current_dir(built.dir())
+        .args(["--out", "site", "--key", "none", "--name", "a test's", "--minisign", "./sign", "--program"])
+        .args([support::program(), "built".as_ref()])
+        .output();
+    let script = match script {
+        Ok(done) => done,
+        Err(e) => return eprintln!("left out: scripts/catalog needs /usr/bin/python3: {e}"),
+    };
+    assert!(script.status.success(), "{}", String::from_utf8_lossy(&script.stderr));
+    let world = World::with(Site::new(), key());
+    for (path, node) in built.tree().0 {
+        let (Some(path), Node::File(_, text)) = (path.strip_prefix("/site/"), node) else { continue };
+        match path.ends_with(".json") {
+            true => world.site.publish(path, &serde_json::from_slice(&text).unwrap(), &world.key),
+            false if path.ends_with(".minisig") => {}
+            false => world.site.put_file(path, &text),
+        }
+    }
+    let (index, shard) = world.ask(Reach::Network, |c| (c.index().unwrap(), c.release(LTS).unwrap().unwrap()));
+    assert_eq!((index.releases[0].release.as_str(), &index.releases[0].netlink[..]), (LTS, &[3][..]));
+    assert_eq!((shard.head.serial, shard.head.name.as_str()), (1, "a test's"));
+    let bytes = world.ask(Reach::Network, |c| c.module(&shard.modules[0], &mut |_, _| {})).unwrap();
+    let inspection = awg_install::module::inspect(&bytes, &Default::default()).unwrap();
+    assert_eq!(inspection.srcversion.as_deref(), Some(&*shard.modules[0].srcversion));
+    assert_eq!(inspection.vermagic.release, LTS);
 }
