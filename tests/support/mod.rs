@@ -5,8 +5,10 @@
 pub mod golden;
 pub mod module;
 pub mod server;
+pub mod site;
 pub mod sysfs;
 pub mod tree;
+pub mod world;
 
 use std::collections::BTreeMap;
 use std::fs;
