@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["host"],
     &["config", "initramfs", "module"],
     // What can be known of a host; no decision is made here.
-    &["facts", "fetch"],
+    &["bundle", "facts", "fetch"],
     // Data that decisions are made of.
     &["drivers", "owned", "step", "receipt"],
     // Decisions: pure functions, see PURE.

@@ -30,6 +30,10 @@ module:
   catalog: {url: "http://127.0.0.1:9000/catalog.json", public_key: RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy}
   build: false
   denied_srcversions: [533BB7E5866E52F63B9ACCB]
+bundle:
+  path: /media/usb/awg.bundle
+  sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  public_keys: [RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy]
 server:
   host: vpn.example.org
   port: 443
