@@ -37,11 +37,7 @@ fn main() -> ExitCode {
     };
     let acts = matches!(
         cli.command,
-        Command::Wizard
-            | Command::Install(_)
-            | Command::Resume
-            | Command::Rollback(_)
-            | Command::BundleCreate(_)
+        Command::Wizard | Command::Install(_) | Command::Resume | Command::Rollback(_) | Command::BundleCreate(_)
     );
     if acts && host.require_root().is_ok() {
         run::open_log(&mut host, cli.globals.log_file.as_deref());

@@ -123,7 +123,8 @@ impl<'a> Source<'a> {
         let cache = format!("{}/var/cache/apk", self.root);
         let cached = self.host.names(&cache).into_iter().filter(|n| n.starts_with("APKINDEX.") && n.ends_with(".gz"));
         let arch = arch(self.host);
-        let local = self.repositories.iter().map(|r| r.strip_prefix("file://").unwrap_or(r)).filter(|r| r.starts_with('/'));
+        let local =
+            self.repositories.iter().map(|r| r.strip_prefix("file://").unwrap_or(r)).filter(|r| r.starts_with('/'));
         let local = local.map(|dir| format!("{}/{arch}/{INDEX}", dir.trim_end_matches('/')));
         let places: Vec<String> = cached.map(|name| format!("{cache}/{name}")).chain(local).collect();
         for place in places {

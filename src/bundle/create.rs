@@ -153,15 +153,17 @@ fn kernel_and_module(host: &Host, config: &Config, source: &Source, arch: &str) 
             let bytes = host.read(&place).ok_or_else(|| {
                 Error::host(format!("there is no module for {release} to put into the bundle"))
                     .cause(format!("{place} is not there, and module.source names neither a file nor a URL"))
-                    .remedy("give --module-source file --module-path FILE, or --mode userspace for a bundle without one")
+                    .remedy(
+                        "give --module-source file --module-path FILE, or --mode userspace for a bundle without one",
+                    )
             })?;
             (place, bytes)
         }
     };
     let bad = |why: String| {
-        Error::new(Kind::Artifact, format!("the module from {place} cannot be used"))
-            .cause(why)
-            .remedy("give a module that was built for exactly this kernel; `awg-install module inspect FILE` shows what one is")
+        Error::new(Kind::Artifact, format!("the module from {place} cannot be used")).cause(why).remedy(
+            "give a module that was built for exactly this kernel; `awg-install module inspect FILE` shows what one is",
+        )
     };
     if let Some(wanted) = config.module.sha256.as_deref().filter(|w| **w != *sha256(&bytes)) {
         return Err(bad(format!("its SHA-256 is {}, module.sha256 is {wanted}", sha256(&bytes))));

@@ -81,11 +81,18 @@ pub struct Member {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// The index of a repository.
-    Index { repository: String },
+    Index {
+        repository: String,
+    },
     /// An .apk file in a repository.
-    Package { repository: String, file: String },
+    Package {
+        repository: String,
+        file: String,
+    },
     /// amneziawg.ko for a release.
-    Module { release: String },
+    Module {
+        release: String,
+    },
     Image,
 }
 

@@ -61,9 +61,12 @@ pub fn vouched(host: &Host, path: &Path, trust: &Trust) -> Result<Vouched<impl R
         Some(wanted) => {
             let got = hashed.finish().map_err(fail)?;
             if got != **wanted {
-                return Err(Error::new(error::Kind::Artifact, format!("bundle {name}: is not the file that was meant"))
-                    .cause(format!("its SHA-256 is {got}, wanted {}", &**wanted))
-                    .remedy("copy the file again, or correct the sha256"));
+                return Err(Error::new(
+                    error::Kind::Artifact,
+                    format!("bundle {name}: is not the file that was meant"),
+                )
+                .cause(format!("its SHA-256 is {got}, wanted {}", &**wanted))
+                .remedy("copy the file again, or correct the sha256"));
             }
             Voucher::Sha256(got)
         }

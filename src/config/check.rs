@@ -161,8 +161,8 @@ fn module(loaded: &Loaded, config: &Config) -> Result<()> {
 /// A bundle and what vouches for it come together.
 fn bundle(loaded: &Loaded, config: &Config) -> Result<()> {
     let bundle = &config.bundle;
-    let vouched = bundle.sha256.is_some() || !bundle.public_keys.is_empty();
-    if bundle.path.is_some() && !vouched && config.module.catalog.public_key.is_none() {
+    let (sum, keys) = (bundle.sha256.is_some(), !bundle.public_keys.is_empty());
+    if bundle.path.is_some() && !sum && !keys && config.module.catalog.public_key.is_none() {
         return wrong(
             loaded,
             "bundle.path",
@@ -170,7 +170,7 @@ fn bundle(loaded: &Loaded, config: &Config) -> Result<()> {
             "add bundle.sha256, as `bundle create` printed it, or bundle.public_keys",
         );
     }
-    for (key, given) in [("bundle.sha256", bundle.sha256.is_some()), ("bundle.public_keys", vouched)] {
+    for (key, given) in [("bundle.sha256", sum), ("bundle.public_keys", keys)] {
         if given && bundle.path.is_none() {
             let why = "vouches for a bundle, but bundle.path names none";
             return wrong(loaded, key, why, format!("add bundle.path, or leave {key} out"));
