@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::config::leaves;
+use crate::config::{PublicKey, Sha256, leaves};
 
 mod flags;
 mod help;
@@ -43,6 +43,8 @@ pub enum Command {
     },
     Render(RenderWhat),
     ModuleInspect(PathBuf),
+    BundleCreate(BundleCreateArgs),
+    BundleVerify(BundleVerifyArgs),
     Completions(Shell),
     Man,
 }
@@ -135,6 +137,32 @@ pub struct RollbackArgs {
     pub purge_data: bool,
 }
 
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct BundleCreateArgs {
+    /// The file to make
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Sign it with this minisign secret key, which must have no password (minisign -G -W)
+    #[arg(long, value_name = "KEYFILE")]
+    pub sign: Option<PathBuf>,
+    /// Leave the image out; the installation then pulls it
+    #[arg(long)]
+    pub no_image: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct BundleVerifyArgs {
+    /// The file to look at
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// SHA-256 that the file must have
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<Sha256>,
+    /// minisign public key that may have signed it, beside those of the configuration
+    #[arg(long, value_name = "KEY")]
+    pub public_key: Vec<PublicKey>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RenderWhat {
     /// The configuration in force, with the origin of each value
@@ -195,6 +223,8 @@ where
             | Command::Install(_)
             | Command::Upgrade
             | Command::Plan(_)
+            | Command::BundleCreate(_)
+            | Command::BundleVerify(_)
             | Command::Render(RenderWhat::Config | RenderWhat::Compose | RenderWhat::Service)
     );
     if let Some(path) = leaves.keys().next().filter(|_| !configured) {
@@ -277,6 +307,9 @@ enum RawCommand {
     /// Look at a kernel module
     #[command(subcommand)]
     Module(RawModule),
+    /// Make or check the one file that an installation without a network needs
+    #[command(subcommand)]
+    Bundle(RawBundle),
     /// Print a shell's completion script
     Completions {
         #[arg(value_enum)]
@@ -295,6 +328,14 @@ enum RawModule {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum RawBundle {
+    /// Collect packages, module and image for this configuration into one file
+    Create(BundleCreateArgs),
+    /// Show what is in a bundle, and whether all of it is what its maker put there
+    Verify(BundleVerifyArgs),
+}
+
 fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> {
     let command = match raw {
         None if globals.unattended => Command::Install(InstallArgs::default()),
@@ -309,6 +350,8 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         Some(RawCommand::RebootWhenReady { kexec }) => Command::RebootWhenReady { kexec },
         Some(RawCommand::Render { what }) => Command::Render(what),
         Some(RawCommand::Module(RawModule::Inspect { file })) => Command::ModuleInspect(file),
+        Some(RawCommand::Bundle(RawBundle::Create(args))) => Command::BundleCreate(args),
+        Some(RawCommand::Bundle(RawBundle::Verify(args))) => Command::BundleVerify(args),
         Some(RawCommand::Completions { shell }) => Command::Completions(shell),
         Some(RawCommand::Man) => Command::Man,
     };
@@ -322,7 +365,8 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         | Command::Guard
         | Command::Resume
         | Command::Rollback(_)
-        | Command::RebootWhenReady { .. } => {
+        | Command::RebootWhenReady { .. }
+        | Command::BundleCreate(_) => {
             Err(Exit::usage("--dry-run is for install", "leave it out, or run `awg-install status` first"))
         }
         reads_only => Ok(reads_only),

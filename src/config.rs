@@ -51,6 +51,7 @@ pub struct Config {
     pub accept_plain_wireguard: bool,
     pub kernel: Kernel,
     pub module: Module,
+    pub bundle: Bundle,
     pub server: Server,
     pub container: Container,
     pub network: Network,
@@ -113,6 +114,21 @@ pub struct Catalog {
     #[schemars(extend("x-example" = "https://modules.example.org/catalog"))]
     pub url: Option<Url>,
     /// minisign public keys, any one of which may have signed the catalog: two while one is replaced by another.
+    #[schemars(extend("x-example" = ["RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy"]))]
+    pub public_keys: Vec<PublicKey>,
+}
+
+/// One file with all that an installation needs, for hosts without a network.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bundle {
+    /// The bundle's file, as `awg-install bundle create` makes it; needs bundle.sha256 or a public key.
+    #[schemars(extend("x-example" = "/root/awg.bundle", "x-flag" = "--bundle"))]
+    pub path: Option<AbsolutePath>,
+    /// SHA-256 that the file must have.
+    #[schemars(extend("x-example" = EXAMPLE_SHA256))]
+    pub sha256: Option<Sha256>,
+    /// minisign public keys, any of which may have signed it. Empty: the catalog's.
     #[schemars(extend("x-example" = ["RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy"]))]
     pub public_keys: Vec<PublicKey>,
 }
@@ -303,6 +319,7 @@ impl Default for Config {
             accept_plain_wireguard: false,
             kernel: Kernel::default(),
             module: Module::default(),
+            bundle: Bundle::default(),
             server: Server::default(),
             container: Container::default(),
             network: Network::default(),

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod bootable;
 pub mod bootloader;
 pub mod build;
+pub mod bundle;
 pub mod catalog;
 pub mod change;
 pub mod choice;

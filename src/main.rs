@@ -10,7 +10,7 @@ use awg_install::facts::Reach;
 use awg_install::host::{self, Host};
 use awg_install::report::{self, Report};
 use awg_install::run::{self, Wish};
-use awg_install::{config, kernel, module, owned, plan, reboot, receipt, setup, status, undo};
+use awg_install::{bundle, config, kernel, module, owned, plan, reboot, receipt, setup, status, undo};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
-    if matches!(
+    let acts = matches!(
         cli.command,
         Command::Wizard
             | Command::Install(_)
@@ -44,8 +44,9 @@ fn main() -> ExitCode {
             | Command::Guard
             | Command::Resume
             | Command::Rollback(_)
-    ) && host.require_root().is_ok()
-    {
+            | Command::BundleCreate(_)
+    );
+    if acts && host.require_root().is_ok() {
         run::open_log(&mut host, cli.globals.log_file.as_deref());
         host.stop = host::signals::Stop::listen().ok();
     }
@@ -130,9 +131,41 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
         Command::RebootWhenReady { kexec } => reboot::when_ready(host, *kexec).map(|()| 0),
         Command::Render(what) => render(cli, host, *what),
         Command::ModuleInspect(file) => inspect(host, report, file),
+        Command::BundleCreate(args) => {
+            host.require_root()?;
+            let _lock = run::lock(host)?;
+            let config = setup::loaded(host, cli)?.config;
+            let created = receipt::timestamp();
+            let order = bundle::Order {
+                file: &args.file,
+                sign: args.sign.as_deref(),
+                image: !args.no_image,
+                created: &created,
+            };
+            let created = bundle::create(host, &config, &order, &mut |what| report.note(what))?;
+            show(report, &created, || bundle::created_text(&created))
+        }
+        Command::BundleVerify(args) => {
+            let mut trust = bundle::Trust::of(&setup::loaded(host, cli)?.config);
+            trust.keys.extend(args.public_key.iter().cloned());
+            // The file that is named here need not be the one that is configured.
+            trust.sha256 = args.sha256.clone();
+            let verified = bundle::verify(host, &args.file, &trust, &mut |_, _| {})?;
+            show(report, &verified, || bundle::text(&args.file.display().to_string(), &verified))
+        }
         Command::Completions(shell) => print(&cli::completions(*shell)),
         Command::Man => print(&cli::man().map_err(|e| Error::step("the man page cannot be made").cause(e))?),
     }
+}
+
+/// A result as a document for programs, or as text for people.
+fn show(report: &Report, result: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<u8> {
+    if report.is_json() {
+        report::say(&serde_json::to_string_pretty(result).expect("plain data"));
+    } else {
+        report::say(&text());
+    }
+    Ok(0)
 }
 
 fn render(cli: &Cli, host: &Host, what: RenderWhat) -> Result<u8> {

@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["host"],
     &["config", "initramfs", "module"],
     // What can be known of a host; no decision is made here.
-    &["catalog", "facts", "fetch"],
+    &["bundle", "catalog", "facts", "fetch"],
     &["packages", "sources"],
     // Data that decisions are made of.
     &["drivers", "owned", "step", "receipt"],

@@ -37,6 +37,13 @@ fn every_command_is_reached() {
     assert_eq!(command(&["rollback", "--purge-data"]), Command::Rollback(RollbackArgs { purge_data: true }));
     assert_eq!(command(&["render", "compose"]), Command::Render(RenderWhat::Compose));
     assert_eq!(command(&["module", "inspect", "/m.ko"]), Command::ModuleInspect("/m.ko".into()));
+    let create = BundleCreateArgs { file: "/b".into(), sign: Some("/k".into()), no_image: true };
+    assert_eq!(command(&["bundle", "create", "/b", "--sign", "/k", "--no-image"]), Command::BundleCreate(create));
+    let sum = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let verify = BundleVerifyArgs { file: "b".into(), sha256: sum.parse().ok(), public_key: Vec::new() };
+    assert_eq!(command(&["bundle", "verify", "b", "--sha256", sum]), Command::BundleVerify(verify));
+    refused(&["bundle", "verify", "b", "--sha256", "abc"]);
+    refused(&["bundle", "create", "/b", "--dry-run"]);
     assert_eq!(command(&["completions", "bash"]), Command::Completions(Shell::Bash));
     assert_eq!(command(&["man"]), Command::Man);
 }

@@ -10,6 +10,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<()> {
     modes(loaded, config)?;
     kernel(loaded, config)?;
     module(loaded, config)?;
+    bundle(loaded, config)?;
     server(loaded, config)?;
     lists(loaded, config)?;
     container(loaded, config)
@@ -114,6 +115,7 @@ fn module(loaded: &Loaded, config: &Config) -> Result<()> {
         wrong(loaded, key, why, format!("set module.source: {wanted}, or leave {key} out"))
     };
     match source {
+        ModuleSource::Bundle if config.bundle.path.is_none() => return needs("bundle.path"),
         ModuleSource::File if module.path.is_none() => return needs("module.path"),
         ModuleSource::Url if module.url.is_none() => return needs("module.url"),
         ModuleSource::Url if module.sha256.is_none() => return needs("module.sha256"),
@@ -166,6 +168,27 @@ fn catalog(loaded: &Loaded, config: &Config) -> Result<()> {
         ),
         _ => Ok(()),
     }
+}
+
+/// A bundle and what vouches for it come together.
+fn bundle(loaded: &Loaded, config: &Config) -> Result<()> {
+    let bundle = &config.bundle;
+    let (sum, keys) = (bundle.sha256.is_some(), !bundle.public_keys.is_empty());
+    if bundle.path.is_some() && !sum && !keys && config.module.catalog.public_keys.is_empty() {
+        return wrong(
+            loaded,
+            "bundle.path",
+            "has nothing that vouches for it",
+            "add bundle.sha256, as `bundle create` printed it, or bundle.public_keys",
+        );
+    }
+    for (key, given) in [("bundle.sha256", sum), ("bundle.public_keys", keys)] {
+        if given && bundle.path.is_none() {
+            let why = "vouches for a bundle, but bundle.path names none";
+            return wrong(loaded, key, why, format!("add bundle.path, or leave {key} out"));
+        }
+    }
+    Ok(())
 }
 
 fn server(loaded: &Loaded, config: &Config) -> Result<()> {

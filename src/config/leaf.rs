@@ -39,13 +39,15 @@ pub struct Leaf {
     pub secret: bool,
     /// wg-easy reads it on its first start only; later changes do not reach it.
     pub first_start: bool,
+    /// The name of its flag, where that is not made from the path.
+    own_flag: Option<String>,
 }
 
 impl Leaf {
-    /// `server.web_port` → `server-web-port`; `None` for what cannot be a flag.
+    /// `server.web_port` → `server-web-port`, unless it has a name of its own; `None` for what cannot be a flag.
     pub fn flag(&self) -> Option<String> {
         let fit = !self.secret && self.path != "version";
-        fit.then(|| self.path.replace(['.', '_'], "-"))
+        fit.then(|| self.own_flag.clone().unwrap_or_else(|| self.path.replace(['.', '_'], "-")))
     }
 
     /// `server.web_port` → `AWG_SERVER_WEB_PORT`; `None` for the file format's own version.
@@ -141,6 +143,7 @@ fn collect(schema: &Value, defaults: &Value, section: &str, table: &mut Table) {
                 example: property.get("x-example").cloned(),
                 secret: property.get("x-secret").is_some(),
                 first_start: property.get("x-first-start").is_some(),
+                own_flag: property.get("x-flag").and_then(Value::as_str).map(|f| f.trim_start_matches('-').to_string()),
             });
         }
     }

@@ -30,6 +30,10 @@ module:
   catalog: {url: "http://127.0.0.1:9000/catalog", public_keys: [RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy]}
   build: false
   denied_srcversions: [533BB7E5866E52F63B9ACCB]
+bundle:
+  path: /media/usb/awg.bundle
+  sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+  public_keys: [RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy]
 server:
   host: vpn.example.org
   port: 443
@@ -160,7 +164,7 @@ fn every_leaf_explains_itself() {
             assert!(choices.iter().any(|c| *default == c.word));
         }
     }
-    assert_eq!(leaves().len(), 40);
+    assert_eq!(leaves().len(), 43);
     let secrets: Vec<&str> = leaves().iter().filter(|l| l.secret).map(|l| l.path.as_str()).collect();
     assert_eq!(secrets, ["server.password"]);
     assert_eq!(super::leaf::leaf("server.password").unwrap().flag(), None);
@@ -260,7 +264,7 @@ fn effective_values_load_again_without_the_password() {
     let text = render_effective(&first);
     assert!(text.contains("keep: 7  # environment AWG_BACKUP_KEEP"), "{text}");
     assert!(text.contains(r#"dns: ["9.9.9.9"]  # flag --server-dns"#), "{text}");
-    assert!(text.contains("# password: [redacted]  # config.yaml:26"), "{text}");
+    assert!(text.contains("# password: [redacted]  # config.yaml:30"), "{text}");
     assert!(!text.contains("quoted"));
     let mut expected = first.config.clone();
     expected.server.password = None;

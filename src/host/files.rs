@@ -134,6 +134,15 @@ impl Host {
         File::open(self.path(path))
     }
 
+    /// A file that the operator named, to be read piece by piece; one in the working directory may be meant.
+    pub fn open_named(&self, path: &Path) -> std::io::Result<File> {
+        let place = if path.is_absolute() { self.path(path) } else { path.to_path_buf() };
+        if !place.metadata()?.is_file() {
+            return Err(std::io::Error::new(ErrorKind::InvalidInput, "it is not a plain file"));
+        }
+        File::open(place)
+    }
+
     /// Free space for root in MiB on the file system that holds `path`.
     pub fn free_mib(&self, path: impl AsRef<Path>) -> Option<u64> {
         if let Some(text) = self.is_fake().then(|| self.read_trimmed("/.fakeroot/free_mib")).flatten() {

@@ -1,4 +1,4 @@
-//! A download on its way: bytes beside the file they will become, kept across runs, in place only when whole.
+//! A large file on its way: bytes beside the file they will become, kept across runs, in place only when whole.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Seek, SeekFrom, Write};
@@ -45,6 +45,15 @@ impl Host {
     }
 }
 
+impl Host {
+    /// As `partial`, and forgets what an earlier one has left.
+    pub fn partial_anew(&self, path: &str) -> Result<Partial> {
+        // Removed, not emptied: what is there is not worth reading, and may be a link.
+        let _ = std::fs::remove_file(self.path(format!("{path}.part")));
+        self.partial(path)
+    }
+}
+
 impl Partial {
     /// Bytes that have arrived.
     pub fn length(&self) -> u64 {
@@ -88,5 +97,5 @@ fn failed(name: &str, error: std::io::Error) -> Error {
         std::io::ErrorKind::StorageFull => "free some space, then run this again: it goes on where it stopped",
         _ => "check the directory",
     };
-    Error::step(format!("{name}: the download cannot be written")).cause(error).remedy(remedy)
+    Error::step(format!("{name}: cannot be written")).cause(error).remedy(remedy)
 }

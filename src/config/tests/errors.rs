@@ -97,6 +97,18 @@ const FILES: &[(&str, &str)] = &[
     ("module: {url: \"https://a.example/m.ko\"}", "module.url: is used only with module.source: url"),
     ("module: {source: file, path: m.ko}", "module.path: \"m.ko\" is not an absolute path"),
     ("module: {source: file, path: /root/../m.ko}", "module.path: \"/root/../m.ko\" holds . or .."),
+    ("module: {source: bundle}", "module.source: bundle needs bundle.path"),
+    ("bundle: {path: awg.bundle}", "bundle.path: \"awg.bundle\" is not an absolute path"),
+    ("bundle: {path: /awg.bundle}", "bundle.path: has nothing that vouches for it"),
+    ("bundle: {sha256: abc}", "bundle.sha256: \"abc\" is not 64 hexadecimal digits"),
+    (
+        "bundle: {sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}",
+        "bundle.sha256: vouches for a bundle, but bundle.path names none",
+    ),
+    (
+        "bundle: {public_keys: [RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy]}",
+        "bundle.public_keys: vouches for a bundle, but bundle.path names none",
+    ),
     ("module: {catalog: {url: \"https://a.example/c\"}}", "module.catalog.url: has no module.catalog.public_keys"),
     (
         "module: {catalog: {url: \"ftp://a.example/c\"}}",

@@ -1,0 +1,57 @@
+//! Writing a bundle: the same members give the same bytes.
+
+use std::io::{Read, Write};
+
+use tar::{Builder, EntryType, Header};
+
+use crate::error::{Error, Result};
+use crate::host::{Host, partial::Partial};
+
+/// A bundle on its way to a file.
+pub struct Writer<'a> {
+    name: &'a str,
+    tar: Builder<Sink<'a>>,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(host: &'a Host, name: &'a str, partial: Partial) -> Writer<'a> {
+        Writer { name, tar: Builder::new(Sink { host, partial }) }
+    }
+
+    /// Adds a plain file of `size` bytes that belongs to root and has no date.
+    pub fn add(&mut self, path: &str, size: u64, bytes: impl Read) -> Result<()> {
+        let fail = |e: std::io::Error| Error::step(format!("{}: {path} cannot be written", self.name)).cause(e);
+        let mut header = Header::new_ustar();
+        header.set_path(path).map_err(fail)?;
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(size);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_cksum();
+        self.tar.append(&header, bytes.take(size)).map_err(fail)
+    }
+
+    /// Ends the archive.
+    pub fn finish(self) -> Result<Partial> {
+        let fail = |e: std::io::Error| Error::step(format!("{}: cannot be written", self.name)).cause(e);
+        Ok(self.tar.into_inner().map_err(fail)?.partial)
+    }
+}
+
+struct Sink<'a> {
+    host: &'a Host,
+    partial: Partial,
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let done = self.host.go_on().and_then(|()| self.partial.add(bytes));
+        done.map(|()| bytes.len()).map_err(|e| std::io::Error::other(e.cause.unwrap_or(e.message)))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
