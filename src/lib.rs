@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod bootable;
 pub mod bootloader;
+pub mod build;
 pub mod change;
 pub mod choice;
 pub mod cli;
@@ -22,6 +23,7 @@ pub mod plan;
 pub mod preflight;
 pub mod reboot;
 pub mod receipt;
+pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod setup;
