@@ -25,7 +25,7 @@ pub struct Source {
 /// The source that the configuration names, else the pinned one.
 pub fn source(config: &Config) -> Source {
     match (&config.module.source_url, &config.module.source_sha256) {
-        (Some(url), Some(sha256)) => Source { what: url.to_string(), url: url.clone(), sha256: sha256.to_lowercase() },
+        (Some(url), Some(sha256)) => Source { what: url.to_string(), url: url.clone(), sha256: sha256.to_string() },
         _ => Source {
             what: format!("AmneziaWG {}", pinned("version")),
             url: pinned("url").parse().expect("a test reads it"),
