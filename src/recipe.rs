@@ -5,8 +5,8 @@ use crate::facts::Facts;
 
 /// Source and packages, in one file for this program and for `scripts/build-module`.
 const PINNED: &str = include_str!("../templates/module-source");
-/// MiB on the disk for compiler, headers and source while they are there.
-pub const NEED_ROOM: u64 = 700;
+/// MiB on the disk for compiler (some 250), headers (some 150) and source while they are there, and to spare.
+pub const NEED_ROOM: u64 = 600;
 /// MiB of memory below which the compiler is likely to be killed.
 pub const NEED_MEMORY: u64 = 300;
 /// MiB that one compiler takes at most.

@@ -131,4 +131,10 @@ def _from_minirootfs(material, entry, root):
                 folder = line[2:]
                 (root / folder).mkdir(parents=True, exist_ok=True)
             elif line.startswith("R:"):
-                archive.extract(f"./{folder}/{line[2:]}", root, filter="tar")
+                member = archive.getmember(f"./{folder}/{line[2:]}")
+                path = root / folder / line[2:]
+                if member.issym():
+                    path.symlink_to(member.linkname)
+                else:
+                    path.write_bytes(archive.extractfile(member).read())
+                    path.chmod(member.mode)
