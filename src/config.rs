@@ -101,6 +101,13 @@ pub struct Module {
     pub catalog: Catalog,
     /// Allow the module to be compiled on this host when nothing ready fits.
     pub build: bool,
+    /// Address of the source to compile, a tar archive with one top directory; needs module.source_sha256.
+    /// Absent: the release of AmneziaWG that this program was made for.
+    #[schemars(extend("x-example" = "https://downloads.example.org/amneziawg-linux-kernel-module.tar.gz"))]
+    pub source_url: Option<Url>,
+    /// SHA-256 of that archive. Over https it may also be that of the plain tar in it, as `git archive` makes it.
+    #[schemars(extend("x-example" = EXAMPLE_SHA256))]
+    pub source_sha256: Option<Sha256>,
     /// Builds that must never be used, by the srcversion that modinfo shows.
     #[schemars(extend("x-example" = ["533BB7E5866E52F63B9ACCB"]))]
     pub denied_srcversions: Vec<SrcVersion>,
@@ -351,6 +358,8 @@ impl Default for Module {
             sha256: None,
             catalog: Catalog::default(),
             build: true,
+            source_url: None,
+            source_sha256: None,
             denied_srcversions: Vec::new(),
         }
     }

@@ -8,6 +8,7 @@ pub mod files;
 pub mod http;
 pub mod log;
 pub mod partial;
+pub mod scratch;
 pub mod signals;
 
 use std::cell::{Cell, OnceCell};

@@ -28,6 +28,7 @@ pub mod preflight;
 pub mod proof;
 pub mod reboot;
 pub mod receipt;
+pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod setup;

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     // Data that decisions are made of.
     &["drivers", "owned", "step", "receipt"],
     // Decisions: pure functions, see PURE.
-    &["choice", "preflight", "plan"],
+    &["choice", "preflight", "plan", "recipe"],
     // What people see, and what acts.
     &["bootable", "bootloader", "build", "cli", "container", "daemon", "image", "kernel", "proof", "reboot", "report"],
     &["change", "status"],
@@ -34,8 +34,20 @@ const CROSSINGS: &[(&str, &str, &str)] =
     &[("undo", "run", "the lock that every changing command takes"), ("status", "run", "the same look at the host")];
 
 /// Parts that must not see the host: their result is a function of their arguments.
-const PURE: &[&str] =
-    &["choice", "config", "drivers", "initramfs", "module", "owned", "plan", "preflight", "step", "unpack", "yaml"];
+const PURE: &[&str] = &[
+    "choice",
+    "config",
+    "drivers",
+    "initramfs",
+    "module",
+    "owned",
+    "plan",
+    "preflight",
+    "recipe",
+    "step",
+    "unpack",
+    "yaml",
+];
 
 /// Text that only the named files may contain, and why.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[

@@ -139,9 +139,11 @@ def _add(tar, root, path):
     info.mtime = 1760000000
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        info.pax_headers = _checksum(os.readlink(path).encode())
+        target = os.readlink(path).encode()
+        info.pax_headers = _checksum(target)
         tar.addfile(info)
-        return 0
+        # apk does not unpack a package of size 0, though it may be one link.
+        return len(target)
     if stat.S_ISDIR(mode):
         tar.addfile(info)
         return 0

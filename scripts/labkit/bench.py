@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from . import disk, material, registry, repository
+from . import disk, material, registry, repository, standin, toolchain
 from .machine import REGISTRY_ADDRESS, REPOSITORY_ADDRESS, Machine
 
 
@@ -34,6 +34,10 @@ class Bench:
     def machine(self, directory, image, hardware, kernels):
         """A machine that reaches its repository, with these kernels, and the registry."""
         server = repository.Server(self.repository.offer(kernels))
+        for name in kernels:
+            if name.endswith(toolchain.SUFFIX):
+                made = standin.source(name.removesuffix(toolchain.SUFFIX), self.material, self.cache)
+                server.share("module-source.tar", made)
         ports = {f"{REPOSITORY_ADDRESS}:80": server.port,
                  f"{REGISTRY_ADDRESS}:443": self.registry.port}
         return Machine(directory, image, hardware, ports, server)

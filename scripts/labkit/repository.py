@@ -14,7 +14,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from . import apk, packages
+from . import apk, packages, toolchain
 
 BRANCHES = ("main", "community")
 
@@ -48,9 +48,9 @@ class Repository:
         for recipe in packages.recipes(self.material, self.cache):
             chosen[recipe.repository].append(self._package(recipe))
         for name in kernels:
-            recipe = packages.kernel(self.material, name)
             place = self.store / "kernels" / name
-            chosen["main"].append(self._package(recipe, place))
+            for recipe in self._recipes(name):
+                chosen["main"].append(self._package(recipe, place))
         partial = offered.with_name(offered.name + ".part")
         shutil.rmtree(partial, ignore_errors=True)
         for branch in BRANCHES:
@@ -61,6 +61,12 @@ class Repository:
             self._index(place)
         partial.rename(offered)
         return offered
+
+    def _recipes(self, name):
+        """The package of a kernel, or all that modules for it are compiled with."""
+        if name.endswith(toolchain.SUFFIX):
+            return toolchain.recipes(self.material, self.cache, name)
+        return [packages.kernel(self.material, name)]
 
     def _package(self, recipe, place=None):
         place = place or self.store / recipe.repository
@@ -168,9 +174,9 @@ class Server:
 
 def _inputs_digest(material):
     """Changes when anything changes that the packages are made of."""
-    digest = hashlib.sha256(str(material.kernels).encode())
+    digest = hashlib.sha256(f"{material.kernels} {material.headers}".encode())
     own = Path(__file__).parent
-    recipes = [own / name for name in ("packages.py", "grub.py", "apk.py")]
+    recipes = [own / name for name in ("packages.py", "toolchain.py", "grub.py", "apk.py")]
     for path in [*recipes, *sorted((own / "guest").rglob("*"))]:
         if path.is_file() and "base" not in path.relative_to(own).parts[1:2]:
             digest.update(f"{path.relative_to(own)} {path.stat().st_mode:o}".encode())

@@ -8,12 +8,18 @@ parameters (Jc, S1, H1, ...).
 """
 
 import hashlib
+import io
 import os
 import re
+import struct
+import subprocess
+import tarfile
 from pathlib import Path
 
 _SIGNATURE_MARK = b"~Module signature appended~\n"
 _SIGNATURE_INFO = 12
+_SOURCE = Path(__file__).parent / "module"
+_OWN_SYMBOL = b"__this_module"
 _WIREGUARD = "kernel/drivers/net/wireguard/wireguard.ko"
 
 
@@ -49,6 +55,28 @@ def patched_vermagic(from_release, to_release, material, cache):
     return _written(cache, f"{from_release}-as-{to_release}", content.replace(old, new))
 
 
+def source(kernel, material, cache):
+    """A source archive that compiles to amneziawg.ko against the headers of `kernel`: what names it
+    is C, what moves packets is WireGuard's object out of that kernel."""
+    target = Path(cache) / "standin" / f"source-{kernel}.tar"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(f".{os.getpid()}")
+    partial.write_bytes(_without_own_symbol(_module_content(kernel, material)))
+    # What every module gets anew when it is linked.
+    sections = (".gnu.linkonce.this_module", "__versions", ".modinfo", ".note*")
+    subprocess.run(["objcopy", "--strip-debug", *(f"--remove-section={name}" for name in sections),
+                    str(partial)], check=True)
+    members = {path.name: path.read_bytes() for path in sorted(_SOURCE.iterdir())}
+    members["carrier.o_shipped"] = partial.read_bytes()
+    with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(f"amneziawg-lab/src/{name}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    partial.rename(target)
+    return target
+
+
 def without_signature(content):
     """A module without its appended signature.
 
@@ -72,6 +100,21 @@ def _module_content(kernel, material):
     if not source.is_file():
         raise Failed(f"kernel {kernel} has no {_WIREGUARD}")
     return renamed(without_signature(source.read_bytes()))
+
+
+def _without_own_symbol(content):
+    """The module with `__this_module` as a symbol that the linker has to find elsewhere."""
+    content = bytearray(content)
+    table, = struct.unpack_from("<Q", content, 0x28)
+    count, = struct.unpack_from("<H", content, 0x3C)
+    sections = [struct.unpack_from("<IIQQQQIIQQ", content, table + 64 * n) for n in range(count)]
+    for section in (s for s in sections if s[1] == 2):  # SHT_SYMTAB
+        start, size, names = section[4], section[5], sections[section[6]][4]
+        for symbol in range(start, start + size, 24):
+            name = names + struct.unpack_from("<I", content, symbol)[0]
+            if content[name:].startswith(_OWN_SYMBOL + b"\0"):
+                struct.pack_into("<BBHQQ", content, symbol + 4, 0x10, 0, 0, 0, 0)  # global, undefined
+    return bytes(content)
 
 
 def _written(cache, name, content):

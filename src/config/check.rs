@@ -139,6 +139,25 @@ fn module(loaded: &Loaded, config: &Config) -> Result<()> {
             "leave it out, or choose another module.source",
         );
     }
+    match (&module.source_url, &module.source_sha256) {
+        (Some(_), None) => {
+            let remedy = "add the sha256sum of the archive, or of the plain tar in it";
+            return wrong(loaded, "module.source_url", "has no module.source_sha256", remedy);
+        }
+        (None, Some(_)) => {
+            let remedy = "add the address of the source, or leave it out";
+            return wrong(loaded, "module.source_sha256", "has no module.source_url", remedy);
+        }
+        _ => {}
+    }
+    if module.source_url.is_some() && (!module.build || !matches!(source, ModuleSource::Auto | ModuleSource::Build)) {
+        return wrong(
+            loaded,
+            "module.source_url",
+            "is given, but nothing would be compiled",
+            "set module.build: true and module.source: auto or build, or leave it out",
+        );
+    }
     catalog(loaded, config)
 }
 

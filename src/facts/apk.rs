@@ -18,7 +18,9 @@ pub const PACKAGES: &[&str] = &[
     "kmod",
     "linux-firmware-none",
     "linux-lts",
+    "linux-lts-dev",
     "linux-virt",
+    "linux-virt-dev",
     "mkinitfs",
 ];
 

@@ -91,6 +91,16 @@ const FILES: &[(&str, &str)] = &[
     ("module: {source: file}", "module.source: file needs module.path"),
     ("module: {source: url}", "module.source: url needs module.url"),
     ("module: {source: url, url: \"https://a.example/m.ko\"}", "module.source: url needs module.sha256"),
+    ("module: {source_url: \"https://a.example/s.tar\"}", "module.source_url: has no module.source_sha256"),
+    (
+        "module: {source_sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}",
+        "module.source_sha256: has no module.source_url",
+    ),
+    (
+        "module: {build: false, source_url: \"https://a.example/s.tar\", source_sha256: \
+         9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}",
+        "module.source_url: is given, but nothing would be compiled",
+    ),
     ("module: {source: catalog}", "module.source: catalog needs module.catalog.url"),
     ("module: {source: build, build: false}", "module.build: is false, but module.source is build"),
     ("module: {path: /root/m.ko}", "module.path: is used only with module.source: file"),
