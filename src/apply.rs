@@ -221,7 +221,7 @@ fn load(run: &Run, modules: &[String]) -> Result<()> {
 
 /// Compiles the module, and keeps it where the next look finds it.
 fn build(run: &Run, release: &str) -> Result<()> {
-    let bytes = crate::build::build(run.host, run.config, release, &run.facts.arch, &|phase| run.report.note(phase))?;
+    let bytes = crate::build::build(run.host, run.config, release, &|phase| run.report.note(phase))?;
     let built = module::inspect(&bytes, &module::Limits::default())?;
     if built.name != module::NAME || built.vermagic.release != release {
         let got = format!("a module called {} for {}", built.name, built.vermagic.release);

@@ -66,6 +66,11 @@ impl Opened {
         self.manifest.image.as_ref().map(|image| format!("{}/{}", self.dir, image.member))
     }
 
+    /// The image that it holds goes by this name.
+    pub fn holds_image(&self, reference: &str) -> bool {
+        self.manifest.image.as_ref().is_some_and(|image| image.reference == reference)
+    }
+
     /// Releases of the kernels whose packages are here.
     pub fn kernels(&self) -> &[String] {
         &self.manifest.kernels

@@ -244,9 +244,10 @@ fn undo_world(host: &Host, package: &str, was: Option<&str>) -> Result<()> {
     if now == was {
         return Ok(());
     }
+    let from = apk::instead(host);
     let (cmd, doing) = match was {
-        None => (cmd!(sh, "apk --wait 300 del {package}"), "removing the package"),
-        Some(constraint) => (cmd!(sh, "apk --wait 300 add {constraint}"), "restoring the package"),
+        None => (cmd!(sh, "apk --wait 300 {from...} del {package}"), "removing the package"),
+        Some(constraint) => (cmd!(sh, "apk --wait 300 {from...} add {constraint}"), "restoring the package"),
     };
     host.run(cmd, Limits::seconds(900), doing).map(drop)
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use xshell::{Cmd, cmd};
 
+use crate::bundle;
 use crate::config::Config;
 use crate::daemon;
 use crate::error::{Error, Result};
@@ -41,7 +42,11 @@ pub fn pull(host: &Host, image: &str, arch: &str, again: bool) -> Result<()> {
         // The engine believes in layers that a power cut has emptied; what is in use stays.
         host.ask(cmd!(sh, "docker image rm {image}"), Limits::seconds(120));
     }
-    let out = host.ask(cmd!(sh, "docker pull --quiet {image}"), Limits::seconds(1800));
+    let bundled = bundle::opened(host).and_then(|b| b.image_file().filter(|_| b.holds_image(image)));
+    let out = match bundled.map(|file| host.path(file)) {
+        Some(file) => host.ask(cmd!(sh, "docker load --quiet --input {file}"), Limits::seconds(1800)),
+        None => host.ask(cmd!(sh, "docker pull --quiet {image}"), Limits::seconds(1800)),
+    };
     if !out.ok() {
         return Err(out.error(format!("pulling {image} failed")).remedy(
             "check the name, the network and whether the registry asks for a login; nothing was restarted, run this again afterwards",

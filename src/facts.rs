@@ -132,6 +132,9 @@ pub struct Apk {
     pub offered: BTreeMap<String, Vec<String>>,
     /// The repositories were asked in this run; else `offered` is what apk's cache happens to hold.
     pub asked: bool,
+    /// Packages come out of a bundle, not from the repositories.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bundled: bool,
     /// Why `offered` may not be complete.
     pub offered_problem: Option<String>,
 }
@@ -246,6 +249,9 @@ pub struct Image {
     /// Which of the programs that matter it has; absent until it was looked into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programs: Option<Vec<String>>,
+    /// Generation of the netlink interface that its `awg` speaks, as far as its version tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -29,7 +29,8 @@ pub fn look(host: &Host, image: &str, rung: Option<Rung>) -> Result<()> {
             // An earlier look may have been cut off.
             host.remove_tree(&directory)?;
             host.make_dirs(&directory, 0o700)?;
-            let mut known = Contents { schema: SCHEMA, programs: programs(host, image)?, ..Contents::default() };
+            let (programs, tools) = programs(host, image)?;
+            let mut known = Contents { schema: SCHEMA, programs, tools, ..Contents::default() };
             modules(host, image, &directory, &mut known)?;
             let text = serde_json::to_string_pretty(&known).expect("plain data");
             host.write(format!("{directory}/contents.json"), text.as_bytes(), 0o600)?;
@@ -45,16 +46,20 @@ pub fn look(host: &Host, image: &str, rung: Option<Rung>) -> Result<()> {
     }
 }
 
-fn programs(host: &Host, image: &str) -> Result<Vec<String>> {
+/// The programs that matter, and what version its `awg` says it has.
+fn programs(host: &Host, image: &str) -> Result<(Vec<String>, Option<String>)> {
     let mut wanted: Vec<&str> =
         [Rung::Kernel, Rung::Userspace, Rung::Wireguard].into_iter().flat_map(programs_of).copied().collect();
     wanted.sort_unstable();
     wanted.dedup();
-    let script = format!("for p in {}; do command -v $p >/dev/null && echo $p; done; true", wanted.join(" "));
+    let wanted = wanted.join(" ");
+    let script =
+        format!("for p in {wanted}; do command -v $p >/dev/null && echo $p; done; awg --version 2>/dev/null; true");
     let sh = host.shell();
     let run = cmd!(sh, "docker run --rm --network none --cap-drop ALL --entrypoint /bin/sh {image} -c {script}");
     let out = host.run(run, Limits::seconds(120), &format!("asking which programs {image} has"))?;
-    Ok(out.stdout.split_whitespace().map(String::from).collect())
+    let (programs, rest): (Vec<&str>, Vec<&str>) = out.stdout.lines().partition(|l| wanted.split(' ').any(|w| w == *l));
+    Ok((programs.into_iter().map(String::from).collect(), rest.first().map(|l| l.to_string())))
 }
 
 fn modules(host: &Host, image: &str, directory: &str, known: &mut Contents) -> Result<()> {

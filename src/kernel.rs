@@ -4,7 +4,7 @@ use xshell::cmd;
 
 use crate::config::ModuleSource;
 use crate::error::{Error, Result};
-use crate::facts::apk::{WORLD, package_name};
+use crate::facts::apk::{WORLD, instead, package_name};
 use crate::facts::kernel::{EXTRA, installed_module};
 use crate::facts::{Facts, PackageFile};
 use crate::host::{Host, Limits, files::sha256};
@@ -27,10 +27,11 @@ pub struct Add<'a> {
 /// unpacked once more: apk's database may know files that have lost their content with the power.
 pub fn add_packages(host: &Host, add: &[String], again: bool) -> Result<()> {
     let sh = host.shell();
-    let mut out = host.ask(cmd!(sh, "apk --wait 300 add {add...}"), Limits::seconds(APK));
+    let from = instead(host);
+    let mut out = host.ask(cmd!(sh, "apk --wait 300 {from...} add {add...}"), Limits::seconds(APK));
     if out.ok() && again {
         let names: Vec<&str> = add.iter().map(|a| package_name(a)).collect();
-        out = host.ask(cmd!(sh, "apk --wait 300 fix --reinstall --depends {names...}"), Limits::seconds(APK));
+        out = host.ask(cmd!(sh, "apk --wait 300 {from...} fix --reinstall --depends {names...}"), Limits::seconds(APK));
     }
     if out.ok() {
         return Ok(());

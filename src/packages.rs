@@ -36,9 +36,11 @@ fn one(host: &Host, file: &PackageFile) -> Result<String> {
     }
     let url: Url =
         file.place.parse().map_err(|e| Error::new(Kind::Config, format!("{}: no address", file.place)).cause(e))?;
-    let directory = format!("{CACHE}/packages");
+    let directory = format!("{CACHE}/objects");
     host.make_dirs(&directory, 0o700)?;
-    let name = url.to_string().rsplit('/').next().unwrap_or_default().to_string();
+    let named = url.rsplit('/').next().unwrap_or_default().trim_end_matches(".apk");
+    // apk takes for the name of a package what does not look like a file.
+    let name = format!("{}.apk", sha256.unwrap_or(named));
     let path = format!("{directory}/{name}");
     if sha256.is_none() || host.sha256_of(&path).as_deref() != sha256 {
         let wanted = fetch::Wanted { url: &url, sha256, limit: file.size.unwrap_or(LIMIT).min(LIMIT) };

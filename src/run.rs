@@ -65,16 +65,19 @@ pub fn owned_paths(config: &Config) -> Vec<String> {
 
 /// Facts, and the bytes of the modules that could be put in place.
 pub fn look(host: &Host, config: &Config, reach: Reach, receipt: Option<&Receipt>) -> Result<(Facts, Modules)> {
+    if reach == Reach::Network {
+        sources::unpack_bundle(host, config)?;
+    }
     let owned = owned_paths(config);
     let paths: Vec<&str> = owned.iter().map(String::as_str).collect();
     let mut facts = facts::gather(host, config, &paths, reach);
     facts.database &= !receipt.is_some_and(Receipt::first_start_pending);
-    let modules = ask_sources(host, config, reach, &mut facts)?;
+    let modules = ask_sources(host, config, reach, &mut facts, receipt.is_none())?;
     Ok((facts, modules))
 }
 
-fn ask_sources(host: &Host, config: &Config, reach: Reach, facts: &mut Facts) -> Result<Modules> {
-    let modules = sources::ask(host, config, reach, facts)?;
+fn ask_sources(host: &Host, config: &Config, reach: Reach, facts: &mut Facts, new: bool) -> Result<Modules> {
+    let modules = sources::ask(host, config, reach, facts, new)?;
     kernel::drop_misfits(host, facts);
     Ok(modules)
 }
@@ -237,10 +240,11 @@ fn look_and_plan(
     {
         return Ok((plan, facts, modules));
     }
+    sources::unpack_bundle(host, config)?;
     if facts.apk.is_some() {
         facts.apk = Some(facts::apk::probe(host, &facts.os, Reach::Network));
     }
-    modules.extend(ask_sources(host, config, Reach::Network, &mut facts)?);
+    modules.extend(ask_sources(host, config, Reach::Network, &mut facts, false)?);
     Ok((plan::plan(config, &facts, receipt, aim)?, facts, modules))
 }
 

@@ -1,6 +1,9 @@
 //! What modules can be had: every source that the configuration allows is asked, and what it has is fetched,
 //! inspected and listed among the facts.
 
+mod bundle;
+mod catalog;
+
 use std::collections::BTreeMap;
 
 use crate::config::{Config, ModuleSource};
@@ -13,14 +16,19 @@ use crate::module;
 /// The bytes of every module that was inspected, by the SHA-256 of the uncompressed module.
 pub type Modules = BTreeMap<String, Vec<u8>>;
 
+pub use bundle::unpack as unpack_bundle;
+
+/// The release that the user's document was written for.
+const PREFER: &str = "6.12.50-0-lts";
 /// Largest module file that is taken, in bytes.
 const MODULE_LIMIT: u64 = 16 << 20;
 
-/// Asks the sources, and adds what they have to the facts.
+/// Asks the sources, and adds what they have to the facts. `new`: nothing is installed here yet.
 ///
 /// # Errors
-/// A module that was named (file, URL) and cannot be read, or is none. A source that has nothing is no error.
-pub fn ask(host: &Host, config: &Config, reach: Reach, facts: &mut Facts) -> Result<Modules> {
+/// A module that was named (file, URL) and cannot be read, or is none; a catalog that is not what it should be,
+/// where an installation is only begun. A source that has nothing is no error.
+pub fn ask(host: &Host, config: &Config, reach: Reach, facts: &mut Facts, new: bool) -> Result<Modules> {
     let mut modules = Modules::new();
     facts.offers.clear();
     let source = config.module.source;
@@ -29,7 +37,15 @@ pub fn ask(host: &Host, config: &Config, reach: Reach, facts: &mut Facts) -> Res
         modules.insert(inspection.uncompressed_sha256.clone(), bytes);
         facts.offers.push(Offer::of(source, vec![Candidate { source: words, inspection }]));
     }
-    if matches!(source, ModuleSource::Auto | ModuleSource::Image) && facts.os.id == "alpine" {
+    if facts.os.id != "alpine" {
+        return Ok(modules);
+    }
+    let asked = |one: ModuleSource| source == one || source == ModuleSource::Auto;
+    if asked(ModuleSource::Bundle) {
+        let offer = bundle::offer(host, config, facts, &mut modules);
+        facts.offers.push(offer);
+    }
+    if asked(ModuleSource::Image) {
         let reference = config.container.image.to_string();
         let (offer, bytes) = image::offer(host, facts.engine.image.as_ref(), &reference, &facts.arch);
         for (candidate, bytes) in offer.modules.iter().zip(bytes) {
@@ -37,9 +53,20 @@ pub fn ask(host: &Host, config: &Config, reach: Reach, facts: &mut Facts) -> Res
         }
         facts.offers.push(offer);
     }
-    if matches!(source, ModuleSource::Auto | ModuleSource::Build) && facts.os.id == "alpine" {
+    if asked(ModuleSource::Catalog) {
+        let offer = catalog::offer(host, config, reach, facts, new, &mut modules)?;
+        facts.offers.push(offer);
+    }
+    if asked(ModuleSource::Build) {
         facts.offers.extend(built_before(host, &mut modules));
     }
+    // What is not even configured is said last.
+    let unset = |o: &Offer| match o.source {
+        ModuleSource::Bundle => config.bundle.path.is_none(),
+        ModuleSource::Catalog => config.module.catalog.url.is_none(),
+        _ => false,
+    };
+    facts.offers.sort_by_key(unset);
     Ok(modules)
 }
 

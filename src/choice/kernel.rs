@@ -6,6 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::facts::{Facts, Offer, PackageFile};
 use crate::owned::Rung;
 use crate::preflight;
+use crate::recipe;
 
 /// The pair that the user's document was written for; preferred while it can be had.
 pub const PREFERRED: &str = "6.12.50-0-lts";
@@ -260,19 +261,7 @@ fn module_obstacle(view: View, release: &str) -> Option<String> {
 }
 
 fn build_obstacle(view: View, release: &str) -> Option<String> {
-    let View { config, facts, .. } = view;
-    if !config.module.build {
-        return Some("compiling it on this host is not allowed (module.build is false)".into());
-    }
-    if let Some(why) = locked_down(facts) {
-        return Some(why);
-    }
-    let parsed: Release = match release.parse() {
-        Ok(parsed) => parsed,
-        Err(e) => return Some(format!("it is not a release of Alpine's kernels: {e}")),
-    };
-    let headers = format!("{}-dev", parsed.package());
-    offered(facts, &headers, &parsed.package_version())
+    recipe::obstacle(view.config, view.facts, release).or_else(|| locked_down(view.facts))
 }
 
 fn locked_down(facts: &Facts) -> Option<String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use xshell::cmd;
 
 use super::{Apk, Os, Reach};
+use crate::bundle;
 use crate::host::{Host, Limits};
 
 pub const REPOSITORIES: &str = "/etc/apk/repositories";
@@ -24,6 +25,13 @@ pub const PACKAGES: &[&str] = &[
     "mkinitfs",
 ];
 
+/// Where packages come from instead of the configured repositories, as arguments of apk: the bundle that was
+/// unpacked here.
+pub fn instead(host: &Host) -> Vec<String> {
+    let file = bundle::opened(host).map(|b| host.path(b.repositories_file()).display().to_string());
+    file.into_iter().flat_map(|file| ["--repositories-file".to_string(), file]).collect()
+}
+
 pub fn probe(host: &Host, os: &Os, reach: Reach) -> Apk {
     let repositories = parse_repositories(&host.read_text(REPOSITORIES).unwrap_or_default());
     let installed = parse_installed(&host.read_text("/lib/apk/db/installed").unwrap_or_default());
@@ -35,6 +43,7 @@ pub fn probe(host: &Host, os: &Os, reach: Reach) -> Apk {
         offered,
         asked: reach == Reach::Network && problem.is_none(),
         offered_problem: problem,
+        bundled: !instead(host).is_empty(),
     }
 }
 
@@ -61,11 +70,14 @@ fn offered(
 ) -> (BTreeMap<String, Vec<String>>, Option<String>) {
     let sh = host.shell();
     let mut problem = None;
+    let instead = instead(host);
     let extra: &[String] = &match missing_community(repositories) {
+        _ if !instead.is_empty() => instead.clone(),
         Some(url) => vec!["-X".into(), url],
         None => Vec::new(),
     };
-    if reach == Reach::Network {
+    // A bundle lies on the disk: nothing has to be updated.
+    if reach == Reach::Network && instead.is_empty() {
         let update = host.ask(cmd!(sh, "apk --wait 300 {extra...} update"), Limits::seconds(480));
         if !update.ok() {
             problem = Some(format!("`{}`: {}", update.shown, update.tail(3)));
@@ -77,7 +89,7 @@ fn offered(
         if !found.ok() && problem.is_none() {
             problem = Some(format!("`{}`: {}", found.shown, found.tail(3)));
         }
-        if repositories.is_empty() {
+        if repositories.is_empty() && instead.is_empty() {
             problem = Some(format!("{REPOSITORIES} enables no repository ({})", os.name));
         }
     }

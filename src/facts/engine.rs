@@ -50,8 +50,9 @@ pub fn compose(host: &Host) -> String {
 
 pub fn image(host: &Host, reference: &str) -> Option<Image> {
     let image = parse_image(&host.engine_get(&format!("/images/{reference}/json")).found()?)?;
-    let programs = super::image::contents(host, &image.id).map(|c| c.programs);
-    Some(Image { programs, ..image })
+    let Some(contents) = super::image::contents(host, &image.id) else { return Some(image) };
+    let generation = contents.tools.as_deref().and_then(super::image::generation);
+    Some(Image { programs: Some(contents.programs), generation, ..image })
 }
 
 pub fn container(host: &Host, name: &str) -> Option<Container> {
@@ -95,6 +96,7 @@ pub fn parse_image(image: &Value) -> Option<Image> {
         digest: image["RepoDigests"][0].as_str().map(str::to_string),
         architecture: image["Architecture"].as_str().unwrap_or_default().to_string(),
         programs: None,
+        generation: None,
     })
 }
 

@@ -15,6 +15,9 @@ pub const CACHE: &str = "/var/lib/awg-install/cache";
 pub struct Contents {
     pub schema: u32,
     pub programs: Vec<String>,
+    /// What its `awg --version` says.
+    #[serde(default)]
+    pub tools: Option<String>,
     /// `/etc/amneziawg-kernel-version.txt`: an upstream version such as `6.12.50`.
     pub version: Option<String>,
     /// Module files that were taken out of it.
@@ -39,6 +42,15 @@ pub fn place(id: &str) -> String {
 pub fn contents(host: &Host, id: &str) -> Option<Contents> {
     let contents: Contents = serde_json::from_slice(&host.read(format!("{}/contents.json", place(id)))?).ok()?;
     (contents.schema == super::SCHEMA).then_some(contents)
+}
+
+/// The generation of the netlink interface that tools of this version speak: those before v3.0 cannot
+/// configure a module of the third generation (amneziawg-tools v3.0, amneziawg-linux-kernel-module
+/// v3.0.20260730). What is older is told as 2, which has no other tools than 1.
+pub fn generation(version: &str) -> Option<u32> {
+    let word = version.split_whitespace().find_map(|w| w.strip_prefix('v'))?;
+    let major: u32 = word.split('.').next()?.parse().ok()?;
+    Some(if major >= 3 { major } else { 2 })
 }
 
 /// The modules that the image brings along, and their bytes. They count by the image's id and digest, not
@@ -82,4 +94,17 @@ pub fn offer(host: &Host, image: Option<&Image>, reference: &str, arch: &str) ->
         problem = Some(format!("{reference} holds no amneziawg.ko"));
     }
     (Offer { problem, ..Offer::of(source, modules) }, all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generations_of_tools() {
+        // As the programs print them.
+        assert_eq!(generation("amneziawg-tools v1.0.20250903 - https://example.org"), Some(2));
+        assert_eq!(generation("amneziawg-tools v3.1.20260805 - https://example.org"), Some(3));
+        assert_eq!(generation("awg: not found"), None);
+    }
 }

@@ -109,7 +109,7 @@ impl Steps<'_> {
                 missing = vec!["docker".into(), "docker-cli-compose".into()];
             }
             if !missing.is_empty() {
-                if let Some(url) = apk::missing_community(&apk.repositories) {
+                if let Some(url) = apk::missing_community(&apk.repositories).filter(|_| !apk.bundled) {
                     self.add(Step::Repository { url }, "docker is in Alpine's community repository");
                 }
                 self.add(
