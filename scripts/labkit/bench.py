@@ -41,9 +41,9 @@ class Bench:
             ports[f"{CATALOG_ADDRESS}:443"] = catalog_server.port
         return Machine(directory, image, hardware, ports, server)
 
-    def catalog(self, directory):
+    def catalog(self, directory, program=None):
         """A catalog, empty, that serves from `directory` until it is stopped."""
-        return catalog.Catalog(self.cache, self.material, self.repository, directory)
+        return catalog.Catalog(self.cache, self.material, self.repository, directory, program)
 
     def start_registry(self):
         """Starts the registry, unless it runs."""

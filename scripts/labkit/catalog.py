@@ -15,8 +15,9 @@ from pathlib import Path
 from . import minisign, registry, standin, tls
 
 ARCHITECTURE = "x86_64"
-URL = "https://modules.lab/"
 
+# What the stand-ins are said to speak; see scripts/catalog.
+_NETLINK = 3
 _MAKER = Path(__file__).resolve().parents[1] / "catalog"
 _STORIES = {
     "good": "as it should be",
@@ -33,9 +34,11 @@ class Failed(Exception):
 
 
 class Catalog:
-    """Serves on `port`; empty until `change` is called."""
+    """Serves on `port`; empty until `change` is called. `program` is the awg-install that reads
+    the modules; without one, scripts/catalog finds or builds it."""
 
-    def __init__(self, cache, material, repository, directory):
+    def __init__(self, cache, material, repository, directory, program=None):
+        self._program = program
         self._cache, self._material, self._repository = Path(cache), material, repository
         self._home = Path(directory) / "catalog"
         shutil.rmtree(self._home, ignore_errors=True)
@@ -67,10 +70,9 @@ class Catalog:
         return f"{_STORIES[self._state]}: {' and '.join(held)}"
 
     def change(self, modules=None, kernels=None, state="good"):
-        """Serves these modules and kernels (what is not given stays) in this state."""
+        """Adds these modules and kernels to what is there, and serves it in this state."""
         for name, value in (("modules", modules), ("kernels", kernels)):
-            if value is not None:
-                self._wanted[name] = tuple(value)
+            self._wanted[name] += tuple(kernel for kernel in value or () if kernel not in self._wanted[name])
         self._state = state
         self._make()
         changed = self._home / "changed"
@@ -97,7 +99,12 @@ class Catalog:
             place = source / release_of(kernel)
             place.mkdir(exist_ok=True)
             shutil.copy(self._repository.kernel_package(kernel), place)
-        _run_maker(source, self._home / "good", self._key, minisign.environment(self._cache))
+        good = self._home / "good"
+        good.mkdir(exist_ok=True)
+        if any(source.iterdir()):
+            _run_maker("--out", good, "--key", self._key.secret, "--name", "lab", "--netlink", _NETLINK,
+                       "--minisign", minisign.program(self._cache),
+                       *(("--program", self._program) if self._program else ()), source)
 
 
 def release_of(kernel):
@@ -113,7 +120,7 @@ def spoil(tree, state, sign, now=None):
         for path in documents:
             _edit(path, lambda document: document.update(note="added after it was signed"))
     elif state == "tampered-module":
-        for path in (path for path in tree.rglob("*") if path.is_file() and path.parent.parent != tree / "v1"):
+        for path in (path for path in (tree / "objects").rglob("*") if path.is_file()):
             content = bytearray(path.read_bytes())
             content[len(content) // 2] ^= 1
             path.write_bytes(content)
@@ -128,7 +135,7 @@ def _turn(document, state, now):
         document["issued"] = _time(now - timedelta(days=400))
         document["expires"] = _time(now - timedelta(days=10))
     elif state == "rolled-back":
-        document["serial"] -= 1
+        document["serial"] = max(document["serial"] - 1, 0)
 
 
 def _edit(path, change):
@@ -141,11 +148,10 @@ def _time(moment):
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _run_maker(source, target, key, environment):
+def _run_maker(*arguments):
     if not _MAKER.is_file():
         raise Failed(f"there is no {_MAKER}")
-    command = [_MAKER, "--secret-key", key.secret, source, target]
-    done = subprocess.run([str(word) for word in command], env=environment, text=True,
+    done = subprocess.run([str(word) for word in (_MAKER, *arguments)], text=True,
                           stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode != 0:
         raise Failed(f"scripts/catalog: {(done.stderr or done.stdout).strip()}")

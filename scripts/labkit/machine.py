@@ -176,9 +176,10 @@ class Machine:
             "-serial", "chardev:console",
             "-chardev", f"socket,id=agent,path={self.dir}/agent.sock,server=on,wait=off",
             "-serial", "chardev:agent",
-            # Named as a device, and first: it is vda, and the one that is booted.
+            # Named as a device, and first: it is vda, and the one that is booted, unless a kernel is
+            # given (which takes index 0).
             "-drive", f"id=root,file={self.disk},if=none,format=qcow2,cache={hardware.cache},discard=unmap",
-            "-device", "virtio-blk-pci,drive=root,bootindex=0",
+            "-device", "virtio-blk-pci,drive=root,bootindex=1",
             *self._further_disks(),
             *(["-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile="] if hardware.network else []),
             "-device", "virtio-rng-pci",

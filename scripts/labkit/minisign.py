@@ -1,6 +1,5 @@
 """Debian's minisign, unpacked and run with its own libraries, and keys of the lab's own."""
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -69,11 +68,6 @@ def key(cache, name):
 def sign(cache, pair, path):
     """Writes `<path>.minisig`."""
     _run(cache, "-S", "-W", "-s", pair.secret, "-m", path, "-x", f"{path}.minisig")
-
-
-def environment(cache):
-    """The environment of a process that calls `minisign` by its name."""
-    return {**os.environ, "PATH": f"{program(cache).parent}:{os.environ['PATH']}"}
 
 
 def _run(cache, *arguments):

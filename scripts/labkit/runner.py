@@ -180,7 +180,7 @@ class _Stage:
             story += f", kernel options {host['cmdline']}" if host["cmdline"] else ""
         image = disk.overlay(base, self.place / "disk.qcow2")
         if self.scenario.catalog:
-            self.catalog = self.bench.catalog(self.place)
+            self.catalog = self.bench.catalog(self.place, self.binary)
             self.catalog.change(**(host["catalog"] or {}))
         self.machine = self.bench.machine(
             self.place, image, self._hardware(), host["kernels_offered"], self.catalog)
