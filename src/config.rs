@@ -106,15 +106,15 @@ pub struct Module {
 }
 
 /// A signed list of modules by kernel release.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Catalog {
-    /// Address of the catalog.
-    #[schemars(extend("x-example" = "https://modules.example.org/catalog.json"))]
+    /// Address of the catalog: the directory that holds its v1/.
+    #[schemars(extend("x-example" = "https://modules.example.org/catalog"))]
     pub url: Option<Url>,
-    /// minisign public key that the catalog must be signed with.
-    #[schemars(extend("x-example" = "RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy"))]
-    pub public_key: Option<PublicKey>,
+    /// minisign public keys, any one of which may have signed the catalog: two while one is replaced by another.
+    #[schemars(extend("x-example" = ["RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy"]))]
+    pub public_keys: Vec<PublicKey>,
 }
 
 /// What clients see and who administers it.
@@ -335,6 +335,31 @@ impl Default for Module {
             catalog: Catalog::default(),
             build: true,
             denied_srcversions: Vec::new(),
+        }
+    }
+}
+
+/// None, unless whoever built this release has set one: `AWG_CATALOG_URL`, and `AWG_CATALOG_KEYS` with
+/// blanks between the keys.
+impl Default for Catalog {
+    fn default() -> Self {
+        Self::built_in(option_env!("AWG_CATALOG_URL"), option_env!("AWG_CATALOG_KEYS"))
+            .unwrap_or_else(|why| panic!("this build cannot be used: {why}"))
+    }
+}
+
+impl Catalog {
+    fn built_in(url: Option<&str>, keys: Option<&str>) -> Result<Self, String> {
+        let url = url.filter(|u| !u.is_empty()).map(str::parse).transpose();
+        let keys: Result<Vec<PublicKey>, String> =
+            keys.unwrap_or_default().split_whitespace().map(str::parse).collect();
+        let catalog = Self {
+            url: url.map_err(|e| format!("AWG_CATALOG_URL {e}"))?,
+            public_keys: keys.map_err(|e| format!("AWG_CATALOG_KEYS: one {e}"))?,
+        };
+        match catalog.url.is_some() == catalog.public_keys.is_empty() {
+            true => Err("AWG_CATALOG_URL and AWG_CATALOG_KEYS go together".into()),
+            false => Ok(catalog),
         }
     }
 }

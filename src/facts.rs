@@ -230,6 +230,11 @@ pub enum Reach {
     Network,
 }
 
+/// The machine's architecture, as its kernel names it.
+pub fn arch(host: &Host) -> String {
+    host.read_trimmed("/proc/sys/kernel/arch").unwrap_or_else(|| std::env::consts::ARCH.into())
+}
+
 /// Probes the host. Changes nothing (apk's cache aside, with `Reach::Network`).
 pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Facts {
     let os = os::probe(host);
@@ -239,7 +244,7 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
     let directory = config.container.directory.clone();
     Facts {
         schema: SCHEMA,
-        arch: host.read_trimmed("/proc/sys/kernel/arch").unwrap_or_else(|| std::env::consts::ARCH.into()),
+        arch: arch(host),
         kernel: kernel::probe(host),
         boot: boot::probe(host, &os),
         apk,

@@ -8,9 +8,13 @@ use reqwest::blocking::{Client, Response};
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER};
 use reqwest::{Certificate, StatusCode};
 
+mod known;
+
 use crate::config::Url;
 use crate::error::{Error, Kind, Result};
 use crate::host::{Host, files::sha256, partial::Partial};
+pub use known::Version;
+use known::{Answer, Asked};
 
 /// Attempts at errors that can pass.
 const ATTEMPTS: u32 = 4;
@@ -48,14 +52,43 @@ impl Default for Pace {
     }
 }
 
+/// What came of a look at a file that may be known already.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Look {
+    Whole(Vec<u8>, Version),
+    /// The version that is known is the newest.
+    Unchanged,
+    /// The server has no such file.
+    Absent,
+}
+
 /// Told of every chunk: bytes so far, and bytes in all where the server says.
 pub type Progress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 
 /// Fetches into memory.
 pub fn to_memory(host: &Host, wanted: &Wanted, pace: Pace, progress: Progress) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    Download { host, wanted, pace, progress }.run(&mut bytes)?;
+    Download { host, wanted, pace, progress, asked: None }.run(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Fetches into memory what is newer than `known`.
+pub fn look(host: &Host, wanted: &Wanted, pace: Pace, known: &Version) -> Result<Look> {
+    let mut bytes = Vec::new();
+    let asked = Some(Asked { known, answer: Answer::Whole(Version::default()) });
+    let mut download = Download { host, wanted, pace, progress: &mut |_, _| {}, asked };
+    download.run(&mut bytes)?;
+    Ok(match download.asked.map(|a| a.answer) {
+        Some(Answer::Unchanged) => Look::Unchanged,
+        Some(Answer::Absent) => Look::Absent,
+        Some(Answer::Whole(version)) => Look::Whole(bytes, version),
+        None => Look::Whole(bytes, Version::default()),
+    })
+}
+
+/// What a reference in a file at `base` means, as browsers read it; `None` where that is no http or https URL.
+pub fn resolve(base: &Url, reference: &str) -> Option<Url> {
+    reqwest::Url::parse(base).ok()?.join(reference).ok()?.as_str().parse().ok()
 }
 
 /// Fetches into a file, which appears only when it is whole and verified. With a checksum, what an earlier
@@ -65,7 +98,7 @@ pub fn to_file(host: &Host, wanted: &Wanted, pace: Pace, path: &str, mode: u32, 
     if wanted.sha256.is_none() {
         partial.restart()?;
     }
-    Download { host, wanted, pace, progress }.run(&mut partial)?;
+    Download { host, wanted, pace, progress, asked: None }.run(&mut partial)?;
     partial.commit(mode)
 }
 
@@ -134,6 +167,8 @@ struct Download<'a> {
     wanted: &'a Wanted<'a>,
     pace: Pace,
     progress: Progress<'a>,
+    /// Where an older version is known, or none at all will do.
+    asked: Option<Asked<'a>>,
 }
 
 impl Download<'_> {
@@ -205,6 +240,9 @@ impl Download<'_> {
         if start > 0 {
             request = request.header(RANGE, format!("bytes={start}-"));
         }
+        for (name, value) in self.asked.iter().flat_map(|a| a.known.conditions()) {
+            request = request.header(name, value);
+        }
         let response = match request.send() {
             Ok(response) => response,
             Err(e) if e.is_redirect() || e.is_builder() => return Err(Failure::Final(text(&e.without_url()))),
@@ -217,6 +255,9 @@ impl Download<'_> {
             }
             sink.restart()?;
             return passing("what was there before does not belong to it");
+        }
+        if self.asked.as_mut().is_some_and(|a| a.is_answered(&response)) {
+            return Ok(());
         }
         accept(&response)?;
         if !goes_on(&response, start) {

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod bootable;
 pub mod bootloader;
+pub mod catalog;
 pub mod change;
 pub mod choice;
 pub mod cli;

@@ -11,6 +11,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<()> {
     kernel(loaded, config)?;
     module(loaded, config)?;
     server(loaded, config)?;
+    lists(loaded, config)?;
     container(loaded, config)
 }
 
@@ -136,21 +137,32 @@ fn module(loaded: &Loaded, config: &Config) -> Result<()> {
             "leave it out, or choose another module.source",
         );
     }
-    match (&module.catalog.url, &module.catalog.public_key) {
-        (Some(_), None) => wrong(
+    catalog(loaded, config)
+}
+
+fn catalog(loaded: &Loaded, config: &Config) -> Result<()> {
+    let keys = &config.module.catalog.public_keys;
+    match &config.module.catalog.url {
+        Some(_) if keys.is_empty() => wrong(
             loaded,
             "module.catalog.url",
-            "has no module.catalog.public_key to check its signature with",
+            "has no module.catalog.public_keys to check its signature with",
             "add the catalog's minisign public key",
         ),
-        (None, Some(_)) => {
-            wrong(loaded, "module.catalog.public_key", "has no module.catalog.url", "add the catalog's address")
+        None if !keys.is_empty() => {
+            wrong(loaded, "module.catalog.public_keys", "has no module.catalog.url", "add the catalog's address")
         }
-        (Some(url), Some(_)) if !url.is_https() && !url.is_loopback() => wrong(
+        Some(url) if !url.is_https() && !url.is_loopback() => wrong(
             loaded,
             "module.catalog.url",
             "is plain http, which lets anybody on the way hold back updates",
             "use https",
+        ),
+        Some(url) if url.contains('?') => wrong(
+            loaded,
+            "module.catalog.url",
+            "holds a query (?), but names of files are to follow it",
+            "give the address of the directory that holds the catalog's v1/",
         ),
         _ => Ok(()),
     }
@@ -184,14 +196,19 @@ fn server(loaded: &Loaded, config: &Config) -> Result<()> {
             "give the host's public name or address",
         );
     }
-    let repeated = |list: &[String]| {
-        list.iter().enumerate().find(|(i, entry)| list[..*i].contains(entry)).map(|(_, entry)| entry.clone())
-    };
+    Ok(())
+}
+
+/// Lists whose entries stand for themselves.
+fn lists(loaded: &Loaded, config: &Config) -> Result<()> {
+    let server = &config.server;
     for (key, list) in [
+        ("module.catalog.public_keys", config.module.catalog.public_keys.iter().map(ToString::to_string).collect()),
         ("server.dns", server.dns.iter().map(ToString::to_string).collect::<Vec<_>>()),
         ("server.allowed_ips", server.allowed_ips.iter().map(ToString::to_string).collect()),
     ] {
-        if let Some(entry) = repeated(&list) {
+        let repeated = list.iter().enumerate().find(|(i, entry)| list[..*i].contains(entry));
+        if let Some((_, entry)) = repeated {
             return wrong(loaded, key, format!("lists {entry} twice"), "leave one of them out");
         }
     }

@@ -27,7 +27,7 @@ module:
   source: url
   url: http://10.0.0.5:8080/amneziawg.ko
   sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
-  catalog: {url: "http://127.0.0.1:9000/catalog.json", public_key: RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy}
+  catalog: {url: "http://127.0.0.1:9000/catalog", public_keys: [RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy]}
   build: false
   denied_srcversions: [533BB7E5866E52F63B9ACCB]
 server:
@@ -292,4 +292,25 @@ fn a_password_from_a_file_loses_its_line_end_only() {
         assert!(text.is_empty() || !said(&err).contains(text.trim()), "{err}");
     }
     assert!(check_password("zwölf Zeichen").is_ok());
+}
+
+#[test]
+fn a_catalog_is_built_in_only_where_asked_for() {
+    assert_eq!((Config::default().module.catalog.url, Config::default().module.catalog.public_keys), (None, vec![]));
+    let key = "RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy";
+    let other = "RWRhbm90aGVyIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy";
+    let built = |url, keys| Catalog::built_in(url, keys);
+    assert_eq!(built(None, None).unwrap(), built(Some(""), Some(" ")).unwrap());
+    let two = format!("{key} {other}");
+    let both = built(Some("https://modules.example.org/"), Some(&two)).unwrap();
+    assert_eq!(both.public_keys.len(), 2);
+    for (url, keys, why) in [
+        (Some("https://modules.example.org/"), None, "go together"),
+        (None, Some(key), "go together"),
+        (Some("modules.example.org"), Some(key), "AWG_CATALOG_URL is not an http or https URL"),
+        (Some("https://modules.example.org/"), Some("RWabc"), "AWG_CATALOG_KEYS: one is not a minisign public key"),
+    ] {
+        let error = built(url, keys).unwrap_err();
+        assert!(error.contains(why), "{error}");
+    }
 }

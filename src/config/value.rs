@@ -309,8 +309,7 @@ fn srcversion_rule(text: &str) -> Result<(), String> {
 }
 
 fn public_key_rule(text: &str) -> Result<(), String> {
-    let base64 = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
-    let good = text.len() == 56 && text.starts_with("RW") && base64;
+    let good = text.len() == 56 && text.starts_with("RW") && minisign_verify::PublicKey::from_base64(text).is_ok();
     if good { Ok(()) } else { Err("is not a minisign public key (56 characters that begin with RW)".into()) }
 }
 

@@ -4,8 +4,10 @@
 
 pub mod golden;
 pub mod module;
+pub mod site;
 pub mod sysfs;
 pub mod tree;
+pub mod world;
 
 use std::collections::BTreeMap;
 use std::fs;

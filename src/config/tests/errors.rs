@@ -97,13 +97,26 @@ const FILES: &[(&str, &str)] = &[
     ("module: {url: \"https://a.example/m.ko\"}", "module.url: is used only with module.source: url"),
     ("module: {source: file, path: m.ko}", "module.path: \"m.ko\" is not an absolute path"),
     ("module: {source: file, path: /root/../m.ko}", "module.path: \"/root/../m.ko\" holds . or .."),
-    ("module: {catalog: {url: \"https://a.example/c\"}}", "module.catalog.url: has no module.catalog.public_key"),
+    ("module: {catalog: {url: \"https://a.example/c\"}}", "module.catalog.url: has no module.catalog.public_keys"),
     (
         "module: {catalog: {url: \"ftp://a.example/c\"}}",
         "module.catalog.url: \"ftp://a.example/c\" is not an http or https URL",
     ),
     ("module: {catalog: {url: \"https://a.example:0/c\"}}", "names no valid host and port"),
-    ("module: {catalog: {public_key: RWabc}}", "module.catalog.public_key: \"RWabc\" is not a minisign public key"),
+    (
+        "module: {catalog: {url: \"http://a.example/c\", public_keys: [RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy]}}",
+        "module.catalog.url: is plain http",
+    ),
+    (
+        "module: {catalog: {url: \"https://a.example/c?x=\", public_keys: [RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy]}}",
+        "module.catalog.url: holds a query",
+    ),
+    ("module: {catalog: {public_keys: [RWabc]}}", "module.catalog.public_keys: is not a minisign public key"),
+    (
+        "module: {catalog: {public_keys: [RWRleGFtcGxlIGtleSB0aGF0IHNpZ25zIG5vdGhpbmcgYXQgYWxsOiBy]}}",
+        "module.catalog.public_keys: has no module.catalog.url",
+    ),
+    ("module: {catalog: {public_key: RWabc}}", "the nearest known key is module.catalog.public_keys"),
     ("module: {denied_srcversions: [\"xyz\"]}", "module.denied_srcversions: is not a srcversion"),
     (
         "container: {image: \"ghcr.io/wg-easy/wg-easy:14\"}",
