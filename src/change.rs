@@ -244,7 +244,7 @@ fn undo_world(host: &Host, package: &str, was: Option<&str>) -> Result<()> {
     if now == was {
         return Ok(());
     }
-    let from = apk::instead(host);
+    let from = &apk::instead(host);
     let (cmd, doing) = match was {
         None => (cmd!(sh, "apk --wait 300 {from...} del {package}"), "removing the package"),
         Some(constraint) => (cmd!(sh, "apk --wait 300 {from...} add {constraint}"), "restoring the package"),

@@ -27,7 +27,7 @@ pub struct Add<'a> {
 /// unpacked once more: apk's database may know files that have lost their content with the power.
 pub fn add_packages(host: &Host, add: &[String], again: bool) -> Result<()> {
     let sh = host.shell();
-    let from = instead(host);
+    let from = &instead(host);
     let mut out = host.ask(cmd!(sh, "apk --wait 300 {from...} add {add...}"), Limits::seconds(APK));
     if out.ok() && again {
         let names: Vec<&str> = add.iter().map(|a| package_name(a)).collect();

@@ -4,8 +4,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from . import disk, material, registry, repository, standin, toolchain
-from .machine import REGISTRY_ADDRESS, REPOSITORY_ADDRESS, Machine
+from . import catalog, disk, material, registry, repository, standin, toolchain
+from .machine import CATALOG_ADDRESS, REGISTRY_ADDRESS, REPOSITORY_ADDRESS, Machine
 
 
 def cache_directory():
@@ -24,15 +24,16 @@ class Bench:
         self.authority = registry.ca_cert(cache)
         self._registry = None
 
-    def base(self, alpine="3.22.1", size="2G", loader=disk.DEFAULT_LOADER):
+    def base(self, alpine="3.22.1", size="2G", loader=disk.DEFAULT_LOADER, cmdline=""):
         place = self.cache / "disks"
         place.mkdir(parents=True, exist_ok=True)
         with open(place / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            return disk.base(self.cache, self.repository, alpine, size, self.authority, loader)
+            return disk.base(self.cache, self.repository, alpine, size, self.authority, loader, cmdline)
 
-    def machine(self, directory, image, hardware, kernels):
-        """A machine that reaches its repository, with these kernels, and the registry."""
+    def machine(self, directory, image, hardware, kernels, catalog_server=None):
+        """A machine that reaches its repository, with these kernels, the registry, and the
+        catalog where it has one."""
         server = repository.Server(self.repository.offer(kernels))
         for name in kernels:
             if name.endswith(toolchain.SUFFIX):
@@ -40,7 +41,13 @@ class Bench:
                 server.share("module-source.tar", made)
         ports = {f"{REPOSITORY_ADDRESS}:80": server.port,
                  f"{REGISTRY_ADDRESS}:443": self.registry.port}
+        if catalog_server:
+            ports[f"{CATALOG_ADDRESS}:443"] = catalog_server.port
         return Machine(directory, image, hardware, ports, server)
+
+    def catalog(self, directory, program=None):
+        """A catalog, empty, that serves from `directory` until it is stopped."""
+        return catalog.Catalog(self.cache, self.material, self.repository, directory, program)
 
     def start_registry(self):
         """Starts the registry, unless it runs."""

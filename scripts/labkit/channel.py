@@ -128,7 +128,10 @@ class Channel:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._link], [], [], left)[0]:
                 return None
-            block = self._link.recv(1 << 16)
+            try:
+                block = self._link.recv(1 << 16)
+            except ConnectionResetError:
+                block = b""
             if not block:
                 raise Silent("the machine went off")
             self._buffer += block

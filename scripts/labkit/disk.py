@@ -7,6 +7,7 @@ lets the guest write its own boot loader.
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import struct
@@ -14,7 +15,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import packages
+from . import material, packages
 from .channel import Silent
 from .machine import Machine
 
@@ -43,17 +44,20 @@ class _Loader:
     code: str | None = None
     # Appended to files of its package, as whoever installs the machine does.
     settings: dict = field(default_factory=dict)
+    # Where the words of every kernel's command line stand: a file and its assignment.
+    options: tuple = ()
 
 
 DEFAULT_LOADER = "extlinux"
 LOADERS = {
     "extlinux": _Loader(
         ("syslinux",), code="usr/share/syslinux/mbr.bin",
+        options=("etc/update-extlinux.conf", "default_kernel_opts"),
         install="extlinux --install /boot && update-extlinux && cat /boot/extlinux.conf && "
                 "rm -f /boot/extlinux.conf.old"),
     # The core image goes between the first sector and the partition.
     "grub": _Loader(
-        ("grub", "grub-bios"),
+        ("grub", "grub-bios"), options=("etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT"),
         install="grub-install --target=i386-pc /dev/vda && test -s /boot/grub/grubenv && "
                 "update-grub && grep initramfs-virt /boot/grub/grub.cfg",
         settings={"etc/default/grub":
@@ -65,9 +69,9 @@ LOADERS = {
 }
 
 
-def base(cache, repository, alpine="3.22.1", size="2G", authority=None, loader=DEFAULT_LOADER):
+def base(cache, repository, alpine="3.22.1", size="2G", authority=None, loader=DEFAULT_LOADER, cmdline=""):
     """The qcow2 image of a fresh machine, built once per set of inputs."""
-    digest = _digest(repository, alpine, size, authority, loader)
+    digest = _digest(repository, alpine, size, authority, loader, cmdline)
     image = Path(cache) / "disks" / f"base-{digest}.qcow2"
     if image.is_file():
         return image
@@ -79,6 +83,8 @@ def base(cache, repository, alpine="3.22.1", size="2G", authority=None, loader=D
     chosen = LOADERS[loader]
     _install(tree, repository, chosen)
     _configure(tree, repository, alpine, authority, chosen)
+    if cmdline:
+        add_kernel_options(tree, chosen, cmdline)
     raw = scratch / "disk.raw"
     _make_disk(tree, raw, size, chosen)
     built = scratch / "disk.qcow2"
@@ -89,6 +95,33 @@ def base(cache, repository, alpine="3.22.1", size="2G", authority=None, loader=D
     return image
 
 
+def add_kernel_options(tree, loader, words):
+    """Adds words to every kernel's command line, where the loader's configuration has them."""
+    path, name = loader.options
+    text = (tree / path).read_text()
+    changed, count = re.subn(rf'(?m)^({name}=".*)"$', lambda match: f'{match[1]} {words}"', text)
+    if count != 1:
+        raise RuntimeError(f"{path} sets {name} {count} times, not once")
+    (tree / path).write_text(changed)
+
+
+def media(files, path):
+    """A disk whose ext4 file system holds these files, name -> file, and their checksums."""
+    scratch = path.with_suffix(".tree")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    for name, source in files.items():
+        shutil.copy(source, scratch / name)
+        packages.write(scratch / f"{name}.sha256", f"{material.sha256_of(source)}  {name}\n")
+    # A tenth and some for what the file system itself needs.
+    blocks = sum(source.stat().st_size for source in files.values()) * 11 // 10 // 4096 + 2048
+    path.unlink(missing_ok=True)
+    _run("mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal,^64bit,^metadata_csum,^orphan_file",
+         "-m", "0", "-L", "media", "-E", "root_owner=0:0", "-d", scratch, path, str(blocks))
+    shutil.rmtree(scratch)
+    return path
+
+
 def overlay(base_image, path):
     """A disk that starts as `base_image` and keeps its changes to itself."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,8 +130,8 @@ def overlay(base_image, path):
     return path
 
 
-def _digest(repository, alpine, size, authority, loader):
-    digest = hashlib.sha256(f"{repository.store} {alpine} {size} {loader}".encode())
+def _digest(repository, alpine, size, authority, loader, cmdline):
+    digest = hashlib.sha256(f"{repository.store} {alpine} {size} {loader} {cmdline}".encode())
     files = [Path(__file__), *sorted(path for path in (GUEST / "base").rglob("*") if path.is_file())]
     for path in [*files, *([authority] if authority else [])]:
         digest.update(f"{path.name} {path.stat().st_mode:o}".encode() + path.read_bytes())
@@ -150,6 +183,8 @@ def _configure(tree, repository, alpine, authority, loader):
     if authority:
         certificate = Path(authority).read_text()
         packages.write(tree / "usr/local/share/ca-certificates/lab.crt", certificate)
+        # Alone, as an operator who trusts one more authority has it in a file.
+        packages.write(tree / "etc/ssl/certs/lab-ca.pem", certificate)
         with open(tree / "etc/ssl/certs/ca-certificates.crt", "a") as bundle:
             bundle.write(certificate)
 

@@ -1,8 +1,9 @@
-"""Two container images for the lab, made without a container engine.
+"""Three container images for the lab, made without a container engine.
 
 `upstream` is like ghcr.io/wg-easy/wg-easy:15: awg, awg-quick and userspace
 programs, no module. `module` is like an image that brings its module along:
-/lib/modules/amneziawg.ko and a version file, no userspace program. Programs
+/lib/modules/amneziawg.ko and a version file, no userspace program. `older` is
+`upstream` with an awg of another generation than the module. Programs
 come from Debian's packages, the server from `images/app`; see its header for
 what it does and does not do.
 """
@@ -22,6 +23,7 @@ from . import debs, standin
 SERVER = Path(__file__).resolve().parent / "images" / "app"
 MODULE_KERNEL = "6.12.50-0-lts"
 UPSTREAM = "wg-easy/wg-easy:15"
+OLDER = "lab/wg-easy-older:15"
 WITH_MODULE = ("wg-easy:latest", "lab/wg-easy-module:15")
 
 _LIB = "usr/lib/x86_64-linux-gnu"
@@ -96,7 +98,7 @@ _OCI = "application/vnd.oci.image"
 
 
 def build(material, cache):
-    """Builds both images; reference -> OCI layout directory."""
+    """Builds the images; reference -> OCI layout directory."""
     cache = Path(cache)
     packages = debs.fetch([*_PROGRAMS, *_USERSPACE], cache)
     module = standin.module(MODULE_KERNEL, material, cache)
@@ -107,10 +109,12 @@ def build(material, cache):
         partial = home.with_name(f"{key}.part")
         shutil.rmtree(partial, ignore_errors=True)
         base, server = _base_layer(packages), _server_layer()
-        _write_layout(partial / "upstream", [base, _userspace_layer(packages), server])
+        userspace = _userspace_layer(packages)
+        _write_layout(partial / "upstream", [base, userspace, server])
+        _write_layout(partial / "older", [base, userspace, _older_layer(base), server])
         _write_layout(partial / "module", [base, _module_layer(module), server])
         partial.rename(home)
-    return {UPSTREAM: home / "upstream"} | {ref: home / "module" for ref in WITH_MODULE}
+    return {UPSTREAM: home / "upstream", OLDER: home / "older"} | {ref: home / "module" for ref in WITH_MODULE}
 
 
 def size(layout):
@@ -122,6 +126,18 @@ def patched_quick(script):
     """awg-quick from wg-quick: besides the name, it must call `awg`."""
     commands = rb"\bwg (?=(setconf|addconf|set|show|showconf)\b)"
     return re.sub(commands, b"awg ", standin.renamed(script))
+
+
+def other_generation(program):
+    """awg that asks the kernel for another netlink family than the module answers on.
+
+    The name stands by itself in the program, for the family and for the kind of link; the
+    directory of the userspace sockets is a text of its own and stays.
+    """
+    name, other = b"\0amneziawg\0", b"\0amneziaw1\0"
+    if program.count(name) != 1:
+        raise standin.Failed(f"awg has its family's name {program.count(name)} times, not once")
+    return program.replace(name, other)
 
 
 def _base_layer(packages):
@@ -167,6 +183,12 @@ def _userspace_layer(packages):
     layer.package(packages["wireguard-go"], _USERSPACE["wireguard-go"])
     program = layer.content("usr/bin/wireguard-go")
     layer.file("usr/bin/amneziawg-go", standin.renamed(program), 0o755)
+    return layer
+
+
+def _older_layer(base):
+    layer = _Layer()
+    layer.file("usr/bin/awg", other_generation(base.content("usr/bin/awg")), 0o755)
     return layer
 
 

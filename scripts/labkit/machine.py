@@ -11,10 +11,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import transfer
 from .channel import Channel, Rebooted, Silent
 
 REPOSITORY_ADDRESS = "10.0.2.101"
 REGISTRY_ADDRESS = "10.0.2.100"
+CATALOG_ADDRESS = "10.0.2.102"
 _SMALL = 2000
 _PRCTL = ctypes.CDLL(None).prctl
 _PR_SET_PDEATHSIG = 1
@@ -25,6 +27,10 @@ class Hardware:
     memory: int = 1536
     processors: int = 1
     cache: str = "writeback"
+    network: bool = True
+    # Further disks: one to read from, one for files that go in and out (see transfer.py).
+    media: Path | None = None
+    transfer: Path | None = None
 
 
 @dataclass
@@ -88,11 +94,15 @@ class Machine:
         return Result(code, out.decode(errors="replace"), err.decode(errors="replace"))
 
     def put(self, path, content, mode=0o644):
-        """Writes a file in the guest; large ones travel over the network."""
+        """Writes a file in the guest; large ones travel over the network or a disk."""
         content = content.encode() if isinstance(content, str) else content
         target = _quoted(path)
         prepare = f"mkdir -p {_quoted(os.path.dirname(path))} && "
-        if len(content) <= _SMALL or not self.server:
+        reaches = self.server and self.hardware.network
+        if len(content) > _SMALL and self.hardware.transfer and not reaches:
+            transfer.put(self, self.hardware.transfer, content, "/tmp/.lab-transfer")
+            fetch = f"mv /tmp/.lab-transfer {target}.new"
+        elif len(content) <= _SMALL or not reaches:
             fetch = f"echo {base64.b64encode(content).decode()} | base64 -d > {target}.new"
         else:
             name = f"put-{time.monotonic_ns()}"
@@ -109,6 +119,10 @@ class Machine:
         if code != 0:
             raise FileNotFoundError(err.decode(errors="replace").strip())
         return out
+
+    def keep(self, path, dest, limit=300):
+        """Copies a file of any size out of the guest."""
+        transfer.get(self, self.hardware.transfer, _quoted(path), dest, limit)
 
     def cut_power(self):
         """What a power cut is: the machine is gone at once, caches and all."""
@@ -162,11 +176,24 @@ class Machine:
             "-serial", "chardev:console",
             "-chardev", f"socket,id=agent,path={self.dir}/agent.sock,server=on,wait=off",
             "-serial", "chardev:agent",
-            "-drive", f"file={self.disk},if=virtio,format=qcow2,cache={hardware.cache},discard=unmap",
-            "-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile=",
+            # Named as a device, and first: it is vda, and the one that is booted, unless a kernel is
+            # given (which takes index 0).
+            "-drive", f"id=root,file={self.disk},if=none,format=qcow2,cache={hardware.cache},discard=unmap",
+            "-device", "virtio-blk-pci,drive=root,bootindex=1",
+            *self._further_disks(),
+            *(["-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile="] if hardware.network else []),
             "-device", "virtio-rng-pci",
             "-rtc", "base=utc",
         ]
+
+    def _further_disks(self):
+        options = []
+        for name, path, more in (("media", self.hardware.media, ",readonly=on"),
+                                 ("transfer", self.hardware.transfer, "")):
+            if path:
+                options += ["-drive", f"id={name},file={path},if=none,format=raw,cache=writeback{more}",
+                            "-device", f"virtio-blk-pci,drive={name},serial=lab-{name}"]
+        return options
 
 
 def _end_with_parent():

@@ -21,12 +21,13 @@ from pathlib import Path
 
 from . import debs, images
 
-NAMES = ("ghcr.io", "registry.lab", "localhost")
-ADDRESSES = ("10.0.2.100", "127.0.0.1")
+NAMES = ("ghcr.io", "registry.lab", "modules.lab", "localhost")
+ADDRESSES = ("10.0.2.100", "10.0.2.102", "127.0.0.1")
 
 _READY_LIMIT = 20
 _VALID_DAYS = 800
 _RENEW_BEFORE_S = 30 * 86400
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
 class Failed(Exception):
@@ -56,6 +57,12 @@ def start(cache, material, host="127.0.0.1"):
 def ca_cert(cache):
     """The certificate of the lab's authority (PEM)."""
     return _authority(Path(cache)) / "ca.crt"
+
+
+def server_cert(cache):
+    """Certificate and key (PEM) of the hosts that the lab stands in for."""
+    home = _authority(Path(cache))
+    return home / "server.crt", home / "server.key"
 
 
 class Registry:
@@ -179,25 +186,31 @@ def _authority(cache):
     home = _made(cache / "authority")
     with open(home / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _still_valid(home / "server.crt"):
-            _issue(home)
+        if not (_still_valid(home / "ca.crt") and _still_valid(home / "server.crt")):
+            _issue_authority(home)
+            _issue_server(home)
+        elif not _named(home / "server.crt"):
+            _issue_server(home)
     return home
 
 
-def _issue(home):
+def _issue_authority(home):
+    _openssl(home, "req", "-x509", *_KEY, "-days", str(_VALID_DAYS), "-keyout", "ca.key", "-out", "ca.crt",
+             "-subj", "/CN=lab authority", "-addext", "keyUsage=critical,keyCertSign")
+
+
+def _issue_server(home):
     names = [f"DNS:{name}" for name in NAMES] + [f"IP:{address}" for address in ADDRESSES]
     (home / "server.ext").write_text(
         f"subjectAltName={','.join(names)}\nbasicConstraints=critical,CA:FALSE\n"
         "keyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth\n"
     )
-    days = ["-days", str(_VALID_DAYS)]
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    _openssl(home, "req", "-x509", *key, *days, "-keyout", "ca.key", "-out", "ca.crt",
-             "-subj", "/CN=lab authority", "-addext", "keyUsage=critical,keyCertSign")
-    _openssl(home, "req", *key, "-keyout", "server.key", "-out", "server.csr",
+    _openssl(home, "req", *_KEY, "-keyout", "server.key.new", "-out", "server.csr",
              "-subj", "/CN=registry.lab")
     _openssl(home, "x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
-             "-CAcreateserial", *days, "-extfile", "server.ext", "-out", "server.crt")
+             "-CAcreateserial", "-days", str(_VALID_DAYS), "-extfile", "server.ext", "-out", "server.crt.new")
+    for name in ("server.key", "server.crt"):
+        (home / f"{name}.new").rename(home / name)
 
 
 def _still_valid(certificate):
@@ -205,6 +218,14 @@ def _still_valid(certificate):
         return False
     check = ["openssl", "x509", "-noout", "-checkend", str(_RENEW_BEFORE_S), "-in", certificate]
     return subprocess.run(check, capture_output=True).returncode == 0
+
+
+def _named(certificate):
+    """Whether it holds for every name: an authority of an earlier lab has signed for fewer."""
+    check = ["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", certificate]
+    said = subprocess.run(check, capture_output=True, text=True).stdout
+    held = set(said.replace(",", " ").split())
+    return {f"DNS:{name}" for name in NAMES} | {f"Address:{address}" for address in ADDRESSES} <= held
 
 
 def _openssl(home, *args):

@@ -39,6 +39,11 @@ class Repository:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return self._offer(kernels)
 
+    def kernel_package(self, kernel):
+        """The .apk of one kernel."""
+        self.offer([kernel])
+        return self.store / "kernels" / kernel / packages.kernel(self.material, kernel).package.file_name
+
     def _offer(self, kernels):
         offered = self.store / "offers" / ("+".join(kernels) or "no-kernel")
         if offered.is_dir():

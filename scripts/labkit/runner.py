@@ -1,6 +1,5 @@
 """Runs scenarios, each on a machine of its own, and says pass or fail."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import debs, disk, material, scenario as scenarios_module, standin, steps
+from . import catalog, debs, disk, material, products, standin, steps, transfer
 from .bench import Bench
 from .channel import Rebooted, Silent, TimedOut
 from .machine import Hardware
@@ -21,6 +20,8 @@ from .narrative import Narrative
 
 _BOOT_LIMIT = 300
 _BINARY = "/root/awg-install"
+# In texts of a scenario: the key that its catalog is signed with.
+_CATALOG_KEY = "${CATALOG_KEY}"
 
 
 @dataclass
@@ -83,17 +84,16 @@ def _run_all(scenarios, names, bench, binary, options):
 
     def run_one(name):
         scenario, fault = scenarios[name], None
-        source = scenario.host["from"]
-        if source:
-            maker = scenarios_module.maker_of(scenarios, source)
+        for product in products.needed(bench, scenarios, scenario):
+            maker = product.maker
             with lock:
-                needed = maker.name in running or not _fresh(bench, maker, source, binary)
+                needed = maker.name in running or not products.fresh(bench, scenarios, product, binary)
             if needed:
-                print(f"{name} starts where {maker.name} ends; that runs first", flush=True)
+                print(f"{name} needs `{product.name}`, which {maker.name} makes; that runs first", flush=True)
                 if once(maker.name)[0]:
-                    fault = f"{maker.name}, from which it starts, failed"
+                    fault = f"{maker.name}, which makes `{product.name}` for it, failed"
         start = time.monotonic()
-        problem = fault or _run_scenario(scenario, bench, binary, options)
+        problem = fault or _run_scenario(scenario, scenarios, bench, binary, options)
         return problem, time.monotonic() - start
 
     def once(name):
@@ -119,7 +119,7 @@ def _run_all(scenarios, names, bench, binary, options):
     return results
 
 
-def _run_scenario(scenario, bench, binary, options):
+def _run_scenario(scenario, scenarios, bench, binary, options):
     """The problem in one line, or None."""
     place = options.log / scenario.name
     shutil.rmtree(place, ignore_errors=True)
@@ -128,10 +128,10 @@ def _run_scenario(scenario, bench, binary, options):
     # Made outside the story and its time limit; kept for the next run.
     bench.repository.offer(host["kernels_offered"])
     if not host["from"]:
-        bench.base(host["alpine"], host["disk"], host["loader"])
+        bench.base(host["alpine"], host["disk"], host["loader"], host["cmdline"])
     narrative = Narrative(place / "narrative.txt", live=options.jobs == 1)
     narrative.plain(f"== {scenario.name}: {scenario.about}")
-    stage = _Stage(scenario, bench, binary, place, narrative)
+    stage = _Stage(scenario, scenarios, bench, binary, place, narrative)
     number = 0
     try:
         stage.set_up()
@@ -140,7 +140,7 @@ def _run_scenario(scenario, bench, binary, options):
                 raise steps.Failed(f"the time limit of {scenario.time_limit} s is over")
             steps.perform(step, stage)
         problem = None
-    except (steps.Failed, Silent, TimedOut) as error:
+    except (steps.Failed, Silent, TimedOut, transfer.Failed, catalog.Failed) as error:
         problem = f"step {number}: {error}" if number else str(error)
     except Rebooted:
         problem = f"step {number}: the guest rebooted unexpectedly"
@@ -154,10 +154,10 @@ def _run_scenario(scenario, bench, binary, options):
 class _Stage:
     """What the steps of one scenario act on."""
 
-    def __init__(self, scenario, bench, binary, place, narrative):
-        self.scenario, self.bench, self.binary = scenario, bench, binary
+    def __init__(self, scenario, scenarios, bench, binary, place, narrative):
+        self.scenario, self.scenarios, self.bench, self.binary = scenario, scenarios, bench, binary
         self.place, self.narrative = place, narrative
-        self.trees, self.machine, self.boot = {}, None, None
+        self.trees, self.machine, self.catalog, self.boot = {}, None, None, None
         self.tell, self.console = narrative.tell, place / "console.log"
 
     @property
@@ -171,15 +171,20 @@ class _Stage:
     def set_up(self):
         host = self.scenario.host
         if host["from"]:
-            base = _snapshot(self.bench, host["from"])
+            base = products.snapshot_path(self.bench, host["from"])
             self.trees = json.loads(base.with_suffix(".trees.json").read_text())
             story = f"boots the machine that was kept as `{host['from']}`"
         else:
-            base = self.bench.base(host["alpine"], host["disk"], host["loader"])
+            base = self.bench.base(host["alpine"], host["disk"], host["loader"], host["cmdline"])
             story = f"boots a fresh Alpine {host['alpine']} on linux-virt by {host['loader']}"
+            story += f", kernel options {host['cmdline']}" if host["cmdline"] else ""
         image = disk.overlay(base, self.place / "disk.qcow2")
-        hardware = Hardware(host["memory"], host["processors"], host["cache"])
-        self.machine = self.bench.machine(self.place, image, hardware, host["kernels_offered"])
+        if self.scenario.catalog:
+            self.catalog = self.bench.catalog(self.place, self.binary)
+            self.catalog.change(**(host["catalog"] or {}))
+        self.machine = self.bench.machine(
+            self.place, image, self._hardware(), host["kernels_offered"], self.catalog)
+        story += "" if host["network"] == "user" else ", without a network"
         self.tell(f"{story} ({host['memory']} MiB, {host['disk']} disk, {host['cache']} cache)")
         self.machine.start()
         self.came_up(self.machine.wait_up(min(_BOOT_LIMIT, self.left)))
@@ -187,6 +192,20 @@ class _Stage:
             self.machine.put(_BINARY, self.binary.read_bytes(), 0o755)
         for path, content in self.scenario.files.items():
             self._write(path, content)
+
+    def _hardware(self):
+        host = self.scenario.host
+        hardware = Hardware(host["memory"], host["processors"], host["cache"], host["network"] != "none")
+        if host["media"]:
+            files = {name: products.kept_path(self.bench, name) for name in host["media"]}
+            hardware.media = disk.media(files, self.place / "media.img")
+        if self.scenario.kept or not hardware.network:
+            hardware.transfer = transfer.create(self.place / "transfer.img")
+        return hardware
+
+    def filled(self, text):
+        """A text of the scenario with what only the lab knows."""
+        return text.replace(_CATALOG_KEY, self.catalog.public_key) if self.catalog else text
 
     def came_up(self, hello):
         self.boot = hello.boot
@@ -203,20 +222,30 @@ class _Stage:
         raise steps.Failed(f"no file {name} in the lab; there are module/KERNEL, patched/FROM/TO")
 
     def save_snapshot(self, name):
-        target = _snapshot(self.bench, name)
+        target = products.snapshot_path(self.bench, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(self.place / "disk.qcow2", target)
         # What was recorded here can be compared with in scenarios that start from this disk.
         target.with_suffix(".trees.json").write_text(json.dumps(self.trees))
-        target.with_suffix(".json").write_text(
-            json.dumps(_inputs(self.bench, self.scenario, self.binary)))
+        products.record(self.bench, self.scenarios, self.scenario, self.binary, target)
+
+    def keep_file(self, path, name, limit):
+        """Copies a file out of the guest, for machines of other scenarios; its size in bytes."""
+        target = products.kept_path(self.bench, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.machine.keep(path, target, limit)
+        products.record(self.bench, self.scenarios, self.scenario, self.binary, target)
+        return target.stat().st_size
 
     def close(self, keep):
         if self.machine:
             self.machine.cut_power()
             self.machine.server.stop()
-        for leftover in self.place.glob("put-*"):
-            leftover.unlink()
+        if self.catalog:
+            self.catalog.stop()
+        for pattern in ("put-*", "*.img"):
+            for leftover in self.place.glob(pattern):
+                leftover.unlink()
         image = self.place / "disk.qcow2"
         if keep and image.exists():
             self.tell(f"disk kept: lab up NAME --disk {image}")
@@ -228,31 +257,7 @@ class _Stage:
         if isinstance(content, dict):
             mode = content.get("mode", mode)
             content = content["text"] if "text" in content else self.lab_file(content["lab"])
-        self.machine.put(path, content, mode)
-
-
-def _snapshot(bench, name):
-    return bench.cache / "snapshots" / f"{name}.qcow2"
-
-
-def _fresh(bench, maker, name, binary):
-    """Whether a snapshot is there and was made from what would make it now."""
-    image = _snapshot(bench, name)
-    try:
-        made_from = json.loads(image.with_suffix(".json").read_text())
-    except (OSError, ValueError):
-        return False
-    trees = image.with_suffix(".trees.json")
-    return image.is_file() and trees.is_file() and made_from == _inputs(bench, maker, binary)
-
-
-def _inputs(bench, maker, binary):
-    host = maker.host
-    return {
-        "base": bench.base(host["alpine"], host["disk"], host["loader"]).name,
-        "scenario": hashlib.sha256(maker.text.encode()).hexdigest(),
-        "binary": hashlib.sha256(binary.read_bytes()).hexdigest() if binary else None,
-    }
+        self.machine.put(path, self.filled(content) if isinstance(content, str) else content, mode)
 
 
 def _binary(scenarios, names, top, options):

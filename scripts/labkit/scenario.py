@@ -1,8 +1,12 @@
 """Scenarios: short YAML files under tests/lab."""
 
+import re
 from dataclasses import dataclass, field
 
 from . import disk
+
+# What a catalog can be like; see catalog.py.
+CATALOG_STATES = ("good", "tampered", "tampered-module", "expired", "wrong-key", "rolled-back")
 
 _ACTIONS = {
     "run": {"exit", "contains", "absent", "equals", "limit", "about", "quiet"},
@@ -15,7 +19,9 @@ _ACTIONS = {
     "tree": {"about"},
     "same_tree": {"except", "about"},
     "snapshot": {"about"},
+    "keep": {"limit", "about"},
     "offer": {"about"},
+    "catalog": {"about"},
     "put": {"text", "lab", "mode", "about"},
     "registry": {"about"},
     "repository": {"about"},
@@ -26,7 +32,19 @@ _HOST = {
     "alpine": "3.22.1", "from": None,
     "disk": "2G", "memory": 1536, "processors": 1, "cache": "writeback", "binary": True,
     "loader": disk.DEFAULT_LOADER,
+    # Words that whoever set the machine up has added to the kernel's command line.
+    "cmdline": "",
+    # `none`: a machine without any network device.
+    "network": "user",
+    # Files that other scenarios have kept, on a second disk, read-only.
+    "media": [],
+    # What https://modules.lab/ serves: {modules: [KERNEL], kernels: [KERNEL], state: STATE}.
+    "catalog": None,
 }
+_NETWORKS = ("user", "none")
+_CATALOG = {"modules", "kernels", "state"}
+# A file's name on a disk and in the cache.
+_KEPT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
 _KEYS = {"name", "about", "ci", "host", "files", "time_limit", "steps"}
 
 
@@ -48,6 +66,16 @@ class Scenario:
     @property
     def snapshots(self):
         return [step["snapshot"] for step in self.steps if "snapshot" in step]
+
+    @property
+    def kept(self):
+        """Names of the files that its run leaves for others."""
+        return [step["keep"]["as"] for step in self.steps if "keep" in step]
+
+    @property
+    def catalog(self):
+        """Whether its machine reaches a catalog."""
+        return self.host["catalog"] is not None or any("catalog" in step for step in self.steps)
 
 
 def load_all(directory):
@@ -71,6 +99,14 @@ def maker_of(scenarios, snapshot):
     raise Invalid(f"no scenario makes the snapshot {snapshot}")
 
 
+def keeper_of(scenarios, name):
+    """The scenario whose run keeps the file of that name."""
+    for scenario in scenarios.values():
+        if name in scenario.kept:
+            return scenario
+    raise Invalid(f"no scenario keeps a file {name}")
+
+
 def _load(path):
     import yaml  # may have been installed a moment ago
 
@@ -88,6 +124,7 @@ def _load(path):
     if host.get("loader", disk.DEFAULT_LOADER) not in disk.LOADERS:
         raise Invalid(f"{path.name}: host: no loader {host['loader']}; "
                       f"there are {', '.join(disk.LOADERS)}")
+    _check_host(f"{path.name}: host", host)
     for number, step in enumerate(data["steps"], 1):
         _check_step(f"{path.name}: step {number}", step)
     return Scenario(
@@ -102,6 +139,33 @@ def _check_step(where, step):
     if len(actions) != 1:
         raise Invalid(f"{where}: needs exactly one of {', '.join(_ACTIONS)}")
     _known(where, step, {actions[0], *_ACTIONS[actions[0]]})
+    if "keep" in step:
+        _known(where, step["keep"], {"path", "as"})
+        if set(step["keep"]) != {"path", "as"} or not _KEPT_NAME.fullmatch(str(step["keep"]["as"])):
+            raise Invalid(f"{where}: keep needs a path, and as which plain file name it is kept")
+    if "catalog" in step:
+        _check_catalog(where, step["catalog"])
+
+
+def _check_host(where, host):
+    network = host.get("network", "user")
+    if network not in _NETWORKS:
+        raise Invalid(f"{where}: no network {network}; there are {', '.join(_NETWORKS)}")
+    if network == "none" and host.get("catalog") is not None:
+        raise Invalid(f"{where}: a machine without a network reaches no catalog")
+    if host.get("cmdline") and host.get("from"):
+        raise Invalid(f"{where}: cmdline belongs to the scenario that makes {host['from']}")
+    if not isinstance(host.get("media", []), list):
+        raise Invalid(f"{where}: media is a list of kept files")
+    if host.get("catalog") is not None:
+        _check_catalog(f"{where}: catalog", host["catalog"])
+
+
+def _check_catalog(where, wanted):
+    _known(where, wanted, _CATALOG)
+    state = wanted.get("state", "good")
+    if state not in CATALOG_STATES:
+        raise Invalid(f"{where}: no state {state}; there are {', '.join(CATALOG_STATES)}")
 
 
 def _known(where, data, keys):

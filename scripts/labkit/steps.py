@@ -8,6 +8,7 @@ from .scenario import action_of
 
 _RUN_LIMIT = 120
 _BOOT_LIMIT = 300
+_KEEP_LIMIT = 300
 _WAIT_PAUSE = 2
 
 
@@ -25,7 +26,7 @@ def _run(step, stage):
     show = None if step.get("quiet") else stage.show
     limit = step.get("limit", _RUN_LIMIT)
     try:
-        result = stage.machine.run(step["run"], min(limit, stage.left), show)
+        result = stage.machine.run(stage.filled(step["run"]), min(limit, stage.left), show)
     except TimedOut as error:
         raise Failed(f"`{_shortened(step['run'])}` had {error}") from None
     except Rebooted:
@@ -134,6 +135,19 @@ def _snapshot(step, stage):
     stage.save_snapshot(step["snapshot"])
 
 
+def _keep(step, stage):
+    wanted = step["keep"]
+    stage.tell(step.get("about") or f"keeps {wanted['path']} as `{wanted['as']}` for other machines")
+    size = stage.keep_file(wanted["path"], wanted["as"], min(step.get("limit", _KEEP_LIMIT), stage.left))
+    stage.tell(f"{size / (1 << 20):.1f} MiB")
+
+
+def _catalog(step, stage):
+    wanted = step["catalog"]
+    stage.catalog.change(**wanted)
+    stage.tell(step.get("about") or f"the catalog is now {stage.catalog.story}")
+
+
 def _offer(step, stage):
     kernels = step["offer"]
     stage.tell(step.get("about") or f"the repository now offers {', '.join(kernels)}")
@@ -142,7 +156,7 @@ def _offer(step, stage):
 
 def _put(step, stage):
     stage.tell(step.get("about") or f"writes {step['put']}")
-    content = step["text"] if "text" in step else stage.lab_file(step["lab"])
+    content = stage.filled(step["text"]) if "text" in step else stage.lab_file(step["lab"])
     stage.machine.put(step["put"], content, step.get("mode", 0o644))
 
 
@@ -177,5 +191,5 @@ _ACTIONS = {
     "run": _run, "wait_for": _wait_for, "wait_reboot": _wait_reboot, "boot": _boot,
     "power_cycle": _power_cycle, "power_cut": _power_cut, "shutdown": _shutdown,
     "tree": _tree, "same_tree": _same_tree, "snapshot": _snapshot, "offer": _offer,
-    "put": _put, "registry": _registry, "repository": _repository,
+    "keep": _keep, "catalog": _catalog, "put": _put, "registry": _registry, "repository": _repository,
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from support import lab_cache
 
-from labkit import debs, images, material
+from labkit import debs, images, material, standin
 
 MAX_COMPRESSED = 15 << 20
 PASSWORD = "correct:horse'battery"
@@ -59,8 +59,9 @@ class Built(unittest.TestCase):
             raise unittest.SkipTest(f"what the images need cannot be had: {error}") from None
         cls.home = Path(tempfile.mkdtemp())
         cls.addClassCleanup(shutil.rmtree, cls.home)
-        cls.upstream, cls.module = cls.home / "upstream", cls.home / "module"
+        cls.upstream, cls.module, cls.older = (cls.home / name for name in ("upstream", "module", "older"))
         unpack(cls.images[images.UPSTREAM], cls.upstream)
+        unpack(cls.images[images.OLDER], cls.older)
         unpack(cls.images[images.WITH_MODULE[0]], cls.module)
 
     def inside(self, root, *command, **environment):
@@ -93,6 +94,19 @@ class Content(Built):
         for name in ("awg", "awg-quick", "wg", "wg-quick", "amneziawg-go", "modinfo", "ip"):
             self.assertIsNotNone(shutil.which(name, path=self.path_in(self.upstream)), name)
         self.assertEqual(list((self.upstream / "lib/modules").iterdir()), [])
+
+    def test_what_a_proof_of_the_module_calls_is_there(self):
+        for name in ("sh", "ip", "ping", "sleep", "awg", "grep", "cat", "kill", "sed"):
+            for root in (self.upstream, self.module, self.older):
+                self.assertIsNotNone(shutil.which(name, path=self.path_in(root)), name)
+
+    def test_older_tools_ask_for_another_family_and_the_same_sockets(self):
+        tools, older = ((root / "usr/bin/awg").read_bytes() for root in (self.upstream, self.older))
+        self.assertNotEqual(older, tools)
+        self.assertNotIn(b"\0amneziawg\0", older)
+        self.assertIn(b"/var/run/amneziawg/%s.sock", older)
+        with self.assertRaisesRegex(standin.Failed, "0 times"):
+            images.other_generation(older)
 
     def test_the_other_has_a_module_and_no_userspace(self):
         self.assertTrue((self.module / "lib/modules/amneziawg.ko").is_file())
@@ -272,6 +286,13 @@ class Started(Built):
         self.assertIn("Address = 10.9.0.1/24", conf)
         self.assertIn("# Client: O'Neil (1)", conf)
         self.assertIn("allowed ips: 10.9.0.2/32", self.within("awg", "show", "wg0").stdout)
+
+    def test_older_tools_run_with_userspace(self):
+        self.upstream = self.older
+        self.data = self.older / "etc/wireguard"
+        self.start(**INITIAL)
+        self.wait_for("started successfully")
+        self.assertIn("listening port: 51999", self.within("awg", "show", "wg0").stdout)
 
     def test_without_an_administrator_it_asks_for_setup(self):
         self.start()

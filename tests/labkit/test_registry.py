@@ -10,6 +10,7 @@ import unittest
 import urllib.error
 import urllib.request
 from pathlib import Path
+from unittest import mock
 
 from support import lab_cache
 
@@ -37,7 +38,7 @@ class Running(unittest.TestCase):
             return answer.read(), answer.headers
 
     def test_every_blob_of_an_image_is_served_with_its_digest(self):
-        for reference in (images.UPSTREAM, *images.WITH_MODULE):
+        for reference in (images.UPSTREAM, images.OLDER, *images.WITH_MODULE):
             repository, tag = reference.rsplit(":", 1)
             index, headers = self.get(f"{repository}/manifests/{tag}")
             self.assertEqual(
@@ -58,6 +59,7 @@ class Running(unittest.TestCase):
     def test_the_certificate_holds_for_the_names_of_the_guest(self):
         certificate = registry.ca_cert(self.cache).with_name("server.crt")
         for kind, name in (("-checkhost", "ghcr.io"), ("-checkhost", "registry.lab"),
+                           ("-checkhost", "modules.lab"), ("-checkip", "10.0.2.102"),
                            ("-checkip", "10.0.2.100"), ("-checkip", "127.0.0.1")):
             said = subprocess.run(
                 ["openssl", "x509", "-noout", kind, name, "-in", certificate],
@@ -104,7 +106,12 @@ class Authority(unittest.TestCase):
         with tempfile.TemporaryDirectory() as home:
             first = registry.ca_cert(home).read_bytes()
             self.assertEqual(registry.ca_cert(home).read_bytes(), first)
-            (Path(home) / "authority" / "server.crt").write_text("broken")
+            server = Path(home) / "authority" / "server.crt"
+            with mock.patch.object(registry, "NAMES", (*registry.NAMES, "new.lab")):
+                before = server.read_bytes()
+                self.assertEqual(registry.ca_cert(home).read_bytes(), first)
+                self.assertNotEqual(server.read_bytes(), before)
+            server.write_text("broken")
             self.assertNotEqual(registry.ca_cert(home).read_bytes(), first)
 
 
