@@ -178,7 +178,7 @@ impl Download<'_> {
             return Err(Error::new(Kind::Config, format!("{url}: plain http, and no checksum vouches for what comes"))
                 .remedy("use https, or give the SHA-256"));
         }
-        let client = client::client(self.host, self.pace.stall)?;
+        let client = client::client(self.host, self.pace.stall, self.wanted.sha256.is_some())?;
         let mut pause = self.pace.pause;
         for attempt in 1..=ATTEMPTS {
             self.host.go_on()?;

@@ -27,6 +27,8 @@ pub const FAKE_MARK: &str = ".fakeroot";
 
 /// Told how far a long piece of work is: bytes so far, and bytes in all where that is known.
 pub type Progress = Box<dyn FnMut(u64, Option<u64>)>;
+/// Makes one of these for a piece of work, by its name.
+pub type Watch = Box<dyn Fn(&str) -> Progress>;
 
 /// Everything this program knows of the world outside it goes through here.
 pub struct Host {
@@ -39,7 +41,7 @@ pub struct Host {
     /// Present in runs that change something.
     pub stop: Option<Arc<signals::Stop>>,
     /// Shows people how far a piece of work is; who looks on is known to the program alone.
-    pub watch: Option<Box<dyn Fn(&str) -> Progress>>,
+    pub watch: Option<Watch>,
     /// Made at the first question to the engine.
     engine: OnceCell<std::result::Result<reqwest::blocking::Client, String>>,
 }

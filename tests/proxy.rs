@@ -19,13 +19,16 @@ const SECURE: &str = "https://downloads.example.org/file";
 
 /// Fetches with this environment of the host, whatever that of the test is.
 fn fetch(root: &Root, url: &str, env: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
+    fetch_with(root, url, env, Some(&sha256(BODY)))
+}
+
+fn fetch_with(root: &Root, url: &str, env: &[(&str, &str)], sha256: Option<&str>) -> Result<Vec<u8>, Error> {
     std::fs::create_dir_all(root.path(FAKE_MARK)).unwrap();
     let env = env.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
     let host = Host::new(Some(root.dir()), env).unwrap();
     let url = url.parse().unwrap();
     let pace = Pace { stall: Duration::from_secs(5), pause: Duration::from_millis(5), ..Pace::default() };
-    let sum = sha256(BODY);
-    to_memory(&host, &Wanted { url: &url, sha256: Some(&sum), limit: 1000 }, pace, &mut |_, _| {})
+    to_memory(&host, &Wanted { url: &url, sha256, limit: 1000 }, pace, &mut |_, _| {})
 }
 
 fn first_lines(server: &Server) -> Vec<String> {
@@ -108,6 +111,25 @@ fn https_does_not_lead_to_plain_http() {
     assert!(error.to_string().contains("it redirects from https to plain http"), "{error}");
     assert_eq!(first_lines(&proxy), ["connect downloads.example.org:443 http/1.1"]);
     assert_eq!(inside.lock().unwrap().len(), 1, "and it is not tried again");
+}
+
+/// Plain http is for this machine alone, unless a checksum vouches for what comes.
+#[test]
+fn this_machine_does_not_lead_to_plain_http_elsewhere() {
+    let proxy = serve(|_, _, stream| whole(stream));
+    let server = serve(|_, _, stream| say(stream, "302 Found", &format!("Location: {PLAIN}\r\n"), b"", 0));
+    let (url, env) = (server.url.to_string(), [("HTTP_PROXY", proxy.address.as_str())]);
+    let error = fetch_with(&Root::empty(), &url, &env, None).unwrap_err();
+    assert!(error.to_string().contains("it redirects to plain http elsewhere"), "{error}");
+    assert_eq!((server.count(), proxy.count()), (1, 0));
+    assert_eq!(fetch(&Root::empty(), &url, &env).unwrap(), BODY);
+    let here = serve(move |_, _, stream| say(stream, "302 Found", &format!("Location: {url}\r\n"), b"", 0));
+    let other = serve(|_, _, stream| whole(stream));
+    let to_other = format!("Location: {}\r\n", other.url);
+    let chain = serve(move |_, _, stream| say(stream, "302 Found", &to_other, b"", 0));
+    assert_eq!(fetch_with(&Root::empty(), &chain.url.to_string(), &[], None).unwrap(), BODY);
+    fetch_with(&Root::empty(), &here.url.to_string(), &env, None).unwrap_err();
+    assert_eq!(proxy.count(), 1, "by no detour either");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use reqwest::blocking::{Client, ClientBuilder};
 use reqwest::{Certificate, NoProxy, Proxy};
 
 use super::text;
+use crate::config::Url;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 
@@ -16,17 +17,21 @@ const REDIRECTS: usize = 5;
 /// What a proxy could not reach, and what plain http is allowed for because nobody else sees it.
 const NEVER_PROXIED: &str = "localhost,127.0.0.0/8,::1";
 
-/// `patience` is how long the other side may be silent.
-pub(super) fn client(host: &Host, patience: Duration) -> Result<Client> {
+/// `patience` is how long the other side may be silent; `vouched`, whether a checksum makes up for plain http.
+pub(super) fn client(host: &Host, patience: Duration, vouched: bool) -> Result<Client> {
     let builder = Client::builder()
         .connect_timeout(patience)
         // Of one read, not of the whole.
         .timeout(patience)
         .user_agent(concat!("awg-install/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::custom(|attempt| {
+        .redirect(reqwest::redirect::Policy::custom(move |attempt| {
             let secure = attempt.previous().last().is_some_and(|p| p.scheme() == "https");
-            if secure && attempt.url().scheme() != "https" {
+            let plain = attempt.url().scheme() != "https";
+            let stays = || attempt.url().as_str().parse().is_ok_and(|u: Url| u.is_loopback());
+            if plain && secure {
                 attempt.error("it redirects from https to plain http")
+            } else if plain && !vouched && !stays() {
+                attempt.error("it redirects to plain http elsewhere, and no checksum vouches for what comes")
             } else if attempt.previous().len() > REDIRECTS {
                 attempt.error("it redirects again and again")
             } else {
@@ -43,22 +48,22 @@ fn with_proxies(builder: ClientBuilder, host: &Host) -> Result<ClientBuilder> {
     let direct = NoProxy::from_string(&format!("{listed},{NEVER_PROXIED}"));
     // Without this the library would read the environment of the process, which need not be the host's.
     let mut builder = builder.no_proxy();
-    let kinds: [(_, fn(&str) -> reqwest::Result<Proxy>); 2] =
-        [("HTTP_PROXY", |url| Proxy::http(url)), ("HTTPS_PROXY", |url| Proxy::https(url))];
-    for (name, proxy) in kinds {
-        let Some((name, address)) = variable(host, name).or_else(|| variable(host, "ALL_PROXY")) else { continue };
+    for scheme in ["http", "https"] {
+        let name = format!("{}_PROXY", scheme.to_ascii_uppercase());
+        let Some((name, address)) = variable(host, &name).or_else(|| variable(host, "ALL_PROXY")) else { continue };
         // The address may hold a password: no message repeats it.
         let bad = |why: String| {
             Error::new(Kind::Config, format!("{name} is not the address of a proxy that can be used"))
                 .cause(why)
                 .remedy("give it as http://HOST:PORT or https://HOST:PORT")
         };
-        if let Some((scheme, _)) = address.split_once("://")
-            && !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str())
+        if let Some((kind, _)) = address.split_once("://")
+            && !["http", "https"].contains(&kind.to_ascii_lowercase().as_str())
         {
-            return Err(bad(format!("proxies of kind {scheme:?} are not supported")));
+            return Err(bad(format!("proxies of kind {kind:?} are not supported")));
         }
-        let proxy = proxy(address).map_err(|e| bad(text(&e.without_url())))?;
+        let proxy = if scheme == "http" { Proxy::http(address) } else { Proxy::https(address) };
+        let proxy = proxy.map_err(|e| bad(text(&e.without_url())))?;
         builder = builder.proxy(proxy.no_proxy(direct.clone()));
     }
     Ok(builder)
