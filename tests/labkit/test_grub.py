@@ -44,7 +44,7 @@ class Loader(unittest.TestCase):
 
     def test_each_loader_has_a_base_disk_of_its_own(self):
         repository = SimpleNamespace(store="packages")
-        digests = {disk._digest(repository, "3.22.1", "2G", None, name) for name in disk.LOADERS}
+        digests = {disk._digest(repository, "3.22.1", "2G", None, name, "") for name in disk.LOADERS}
         self.assertEqual(len(digests), len(disk.LOADERS))
 
 
