@@ -160,7 +160,7 @@ fn every_leaf_explains_itself() {
             assert!(choices.iter().any(|c| *default == c.word));
         }
     }
-    assert_eq!(leaves().len(), 40);
+    assert_eq!(leaves().len(), 42);
     let secrets: Vec<&str> = leaves().iter().filter(|l| l.secret).map(|l| l.path.as_str()).collect();
     assert_eq!(secrets, ["server.password"]);
     assert_eq!(super::leaf::leaf("server.password").unwrap().flag(), None);
@@ -170,7 +170,8 @@ fn every_leaf_explains_itself() {
 fn a_full_file_sets_every_key_but_those_that_exclude_each_other() {
     let loaded = loaded(&file(FULL));
     let unset: Vec<&str> = leaves().iter().filter(|l| !loaded.is_set(&l.path)).map(|l| l.path.as_str()).collect();
-    assert_eq!(unset, ["module.path", "server.password_file"]);
+    let excluded = ["module.path", "module.source_url", "module.source_sha256", "server.password_file"];
+    assert_eq!(unset, excluded);
     assert_eq!(loaded.config.kernel.release.exact().unwrap().pin(), "linux-lts=6.12.50-r0");
     assert_eq!(loaded.config.server.password.as_ref().unwrap().expose(), r#"it's a "quoted" $(secret) # word"#);
     assert_eq!(*loaded.origin("kernel.reboot"), Origin::File { path: "config.yaml".into(), line: Some(11) });
