@@ -11,7 +11,7 @@ import tarfile
 
 from . import debs
 from .apk import Package
-from .packages import GLIBC, Recipe
+from .packages import GLIBC, Recipe, write
 
 SUFFIX = ".dev"
 _GCC = "14"
@@ -54,8 +54,7 @@ def recipes(material, cache, name):
                unpacked(["make"], lambda d, r: _programs(d, r, {"make": "make"}))),
         Recipe("main", Package("bash", "5.2.37-r0", "The GNU Bourne Again shell", depends=[GLIBC]),
                unpacked(["bash", "libtinfo6"], _bash)),
-        # Only modules are compiled here, and they need no C library.
-        Recipe("main", Package("musl-dev", "1.2.5-r0", "the musl c library (development files)")),
+        Recipe("main", Package("musl-dev", "1.2.5-r0", "the musl c library (development files)"), _no_headers),
     ]
 
 
@@ -84,7 +83,7 @@ def _programs(unpacked, root, names):
 
 def _libraries(unpacked, root):
     place = root / "usr/lib" / _TRIPLET
-    for entry in sorted((unpacked / "usr/lib" / _TRIPLET).glob("lib*.so.*")):
+    for entry in sorted((unpacked / "usr/lib" / _TRIPLET).glob("lib*.so*")):
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy2(entry, place / entry.name, follow_symlinks=False)
 
@@ -100,6 +99,11 @@ def _compiler(unpacked, root):
     place = root / "usr/libexec/gcc" / _TRIPLET / _GCC
     place.mkdir(parents=True)
     shutil.copy(unpacked / "usr/libexec/gcc" / _TRIPLET / _GCC / "cc1", place)
+
+
+def _no_headers(root):
+    """Only modules are compiled, which use none but the one that the compiler always wants."""
+    write(root / "usr/include/stdc-predef.h", "/* empty */\n")
 
 
 def _bash(unpacked, root):
