@@ -99,9 +99,9 @@ def _parser():
     down.add_argument("name")
     down.set_defaults(action=_down)
 
-    commands.add_parser("list", help="scenarios, snapshots, running machines") \
+    commands.add_parser("list", help="scenarios, snapshots, kept files, running machines") \
         .set_defaults(action=_list)
-    clean = commands.add_parser("clean", help="remove runs and snapshots; stop machines")
+    clean = commands.add_parser("clean", help="remove runs, snapshots and kept files; stop machines")
     clean.add_argument("--all", action="store_true", help="the whole cache, downloads included")
     clean.set_defaults(action=_clean)
     commands.add_parser("setup", help="install what the lab needs") \
@@ -184,6 +184,8 @@ def _list(options, cache):
         print(f"  {name:16} {'ci  ' if entry.ci else '    '}{entry.about}")
     snapshots = sorted((cache / "snapshots").glob("*.qcow2"))
     print("snapshots:", ", ".join(path.stem for path in snapshots) or "none")
+    kept = sorted(path.stem for path in (cache / "kept").glob("*.json"))
+    print("kept files:", ", ".join(kept) or "none")
     up = [name for name in keeper.names(cache) if keeper.pid_of(cache, name)]
     print("running machines:", ", ".join(up) or "none")
     return 0
@@ -192,7 +194,7 @@ def _list(options, cache):
 def _clean(options, cache):
     for name in keeper.names(cache):
         keeper.stop(cache, name)
-    places = [cache] if options.all else [cache / part for part in ("up", "runs", "snapshots")]
+    places = [cache] if options.all else [cache / part for part in ("up", "runs", "snapshots", "kept")]
     for place in places:
         if place.is_dir():
             shutil.rmtree(place)
