@@ -70,6 +70,24 @@ nproc od ping printf ps pwd readlink realpath rm rmdir sed seq sh sha256sum slee
 sync sysctl tail tar tee test timeout top touch tr true umount uname uniq vi wc wget which xargs
 """.split()
 
+_AWG = "usr/libexec/awg"
+
+# The renamed wg knows none of AmneziaWG's own settings: `awg set` drops those words.
+_WITHOUT_OBFUSCATION = b"""#!/bin/sh
+[ "$1" = set ] || exec /usr/libexec/awg "$@"
+left=$#
+while [ "$left" -gt 0 ]; do
+	word=$1
+	shift
+	left=$((left - 1))
+	case $word in
+		jc | jmin | jmax | s[1-4] | h[1-4] | i[1-5]) shift; left=$((left - 1)) ;;
+		*) set -- "$@" "$word" ;;
+	esac
+done
+exec /usr/libexec/awg "$@"
+"""
+
 _KMOD_NAMES = ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod")
 
 _ENVIRONMENT = {
@@ -149,7 +167,9 @@ def _base_layer(packages):
         layer.directory(directory, 0o1777 if directory == "tmp" else 0o755)
     for name, patterns in _PROGRAMS.items():
         layer.package(packages[name], patterns)
-    layer.file("usr/bin/awg", standin.renamed(layer.content("usr/bin/wg")), 0o755)
+    layer.directory("usr/libexec")
+    layer.file(_AWG, standin.renamed(layer.content("usr/bin/wg")), 0o755)
+    layer.file("usr/bin/awg", _WITHOUT_OBFUSCATION, 0o755)
     layer.file("usr/bin/awg-quick", patched_quick(layer.content("usr/bin/wg-quick")), 0o755)
     # /bin, /sbin and /lib are directories of their own here, as in Alpine.
     for name in ("bash", "busybox"):
@@ -188,7 +208,7 @@ def _userspace_layer(packages):
 
 def _older_layer(base):
     layer = _Layer()
-    layer.file("usr/bin/awg", other_generation(base.content("usr/bin/awg")), 0o755)
+    layer.file(_AWG, other_generation(base.content(_AWG)), 0o755)
     return layer
 
 
