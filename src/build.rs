@@ -13,7 +13,7 @@ use crate::recipe;
 
 /// The throw-away root.
 pub const ROOT: &str = "/var/lib/awg-install/cache/build";
-const CACHE: &str = "/var/lib/awg-install/cache";
+use crate::facts::image::CACHE;
 /// Run inside it.
 const SCRIPT: &str = include_str!("../templates/module-build");
 /// Which packages can be had, and whose signature counts: there as here.

@@ -21,7 +21,7 @@ use crate::fetch::{self, Look, Pace, Progress, Version, Wanted};
 use crate::host::{Host, files::sha256, log::timestamp};
 
 /// Where documents and files are kept.
-pub const CACHE: &str = "/var/lib/awg-install/cache";
+use crate::facts::image::CACHE;
 /// Largest document, in bytes.
 const DOCUMENT: u64 = 1 << 20;
 /// Largest signature, in bytes.

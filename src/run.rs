@@ -9,14 +9,14 @@ use crate::config::Config;
 use crate::container;
 use crate::daemon;
 use crate::error::{Error, Kind, Result};
-use crate::facts::{self, Facts, Reach};
+use crate::facts::{self, Facts, Reach, image};
 use crate::host::{Host, Log};
 use crate::kernel;
 use crate::module;
 use crate::owned::{CONFIG, GUARD, HOOK, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, WATCHDOG};
 use crate::plan::{self, Plan};
 use crate::reboot::{self, End};
-use crate::receipt::{Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
+use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::undo;
@@ -95,7 +95,14 @@ pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Res
             receipt.save(host)?;
         }
     }
-    reconcile(host, config, report, wish, receipt)
+    let fresh = receipt.is_none() && !host.exists(STATE_DIR);
+    let ended = reconcile(host, config, report, wish, receipt);
+    if fresh && ended.is_err() && !host.exists(receipt::PATH) {
+        // Refused before anything was begun: what was fetched to find that out goes as well.
+        host.remove_tree(image::CACHE)?;
+        host.remove_empty_dir(STATE_DIR);
+    }
+    ended
 }
 
 /// `resume`: what the service calls after the reboot; harmless by hand.

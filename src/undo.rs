@@ -6,6 +6,7 @@
 use crate::bootloader;
 use crate::change;
 use crate::error::{Error, Kind, Result};
+use crate::facts::image::CACHE;
 use crate::host::Host;
 use crate::owned::{self, Owned, SELF, SERVICE, WATCHDOG};
 use crate::reboot::{self, End};
@@ -193,6 +194,7 @@ fn last(host: &Host, receipt: &mut Receipt) -> Result<()> {
     let own = receipt.steps.iter().position(|e| e.id == "install-self" && e.state != State::Undone);
     let directories = kept_directories(receipt);
     host.remove_tree(receipt::COPIES)?;
+    host.remove_tree(CACHE)?;
     host.remove_file(receipt::PATH)?;
     host.remove_empty_dir(STATE_DIR);
     if let Some(index) = own {

@@ -36,9 +36,13 @@ pub(super) fn choose(view: View) -> Result<Outcome> {
     let stay = ready.as_deref().is_some_and(|r| r == running && aim != Aim::Upgrade);
     let open = facts.offers.iter().find(|o| o.open).filter(|_| aim != Aim::Boot && !stay);
     if let Some(open) = open {
-        let what = format!("{} is looked into first: it may hold the module", name_of(open.source));
+        let what = match open.source {
+            ModuleSource::Bundle => "the bundle is unpacked first",
+            ModuleSource::Catalog => "the container image is looked into first: its tools must fit the module",
+            _ => "the container image is looked into first: it may hold the module",
+        };
         let why = ready.as_ref().map_or("no module is known yet".to_string(), |r| format!("else {r}"));
-        let choice = Choice { open: Some(what), passed_over, ..plain(Rung::Kernel, &why) };
+        let choice = Choice { open: Some(what.into()), passed_over, ..plain(Rung::Kernel, &why) };
         return Ok(Outcome::Chosen(choice));
     }
     if let Some(release) = ready.as_deref().filter(|r| stop_at(r)) {

@@ -17,6 +17,10 @@ impl Config {
                 server.insert("password".into(), Value::String(password.expose().into()));
             }
         }
+        // What a release of this program brings along may change with the next one.
+        if self.module.catalog == super::Catalog::default() {
+            value.get_mut("module").and_then(Value::as_object_mut).map(|module| module.remove("catalog"));
+        }
         prune(&mut value);
         crate::yaml::to_string(&value)
     }

@@ -56,6 +56,8 @@ fn collect(
             Err(why) => offer.problem = Some(why),
         }
     }
+    // Which generation the image's tools speak decides between its modules.
+    offer.open = !offer.modules.is_empty() && facts.engine.image.as_ref().is_none_or(|i| i.programs.is_none());
     if offer.modules.is_empty() && offer.problem.is_none() {
         offer.problem = Some(format!("{} has no module for a kernel that can be had here", index.head.name));
     }

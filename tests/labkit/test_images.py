@@ -101,7 +101,7 @@ class Content(Built):
                 self.assertIsNotNone(shutil.which(name, path=self.path_in(root)), name)
 
     def test_older_tools_ask_for_another_family_and_the_same_sockets(self):
-        tools, older = ((root / "usr/bin/awg").read_bytes() for root in (self.upstream, self.older))
+        tools, older = ((root / "usr/libexec/awg").read_bytes() for root in (self.upstream, self.older))
         self.assertNotEqual(older, tools)
         self.assertNotIn(b"\0amneziawg\0", older)
         self.assertIn(b"/var/run/amneziawg/%s.sock", older)
