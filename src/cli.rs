@@ -36,6 +36,7 @@ pub enum Command {
     /// Hidden: what the boot service calls.
     Guard,
     Status(StatusArgs),
+    Doctor,
     Rollback(RollbackArgs),
     /// Hidden: what waits for the first-boot tools before it restarts the host.
     RebootWhenReady {
@@ -290,6 +291,8 @@ enum RawCommand {
     Resume,
     /// Show kernel, module, mode and container on one screen
     Status(StatusArgs),
+    /// Check everything that must hold for the server to work, a tunnel of the module's included
+    Doctor,
     /// Undo what was installed, newest step first; the server's data stays
     Rollback(RollbackArgs),
     /// Restart once cloud-init or tiny-cloud has ended
@@ -346,6 +349,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         Some(RawCommand::Guard) => Command::Guard,
         Some(RawCommand::Resume) => Command::Resume,
         Some(RawCommand::Status(args)) => Command::Status(args),
+        Some(RawCommand::Doctor) => Command::Doctor,
         Some(RawCommand::Rollback(args)) => Command::Rollback(args),
         Some(RawCommand::RebootWhenReady { kexec }) => Command::RebootWhenReady { kexec },
         Some(RawCommand::Render { what }) => Command::Render(what),

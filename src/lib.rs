@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod container;
 pub mod daemon;
+pub mod doctor;
 pub mod drivers;
 pub mod error;
 pub mod facts;

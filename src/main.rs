@@ -10,7 +10,7 @@ use awg_install::facts::Reach;
 use awg_install::host::{self, Host};
 use awg_install::report::{self, Report};
 use awg_install::run::{self, Wish};
-use awg_install::{bundle, config, kernel, module, owned, plan, reboot, receipt, setup, status, undo};
+use awg_install::{bundle, config, doctor, kernel, module, owned, plan, reboot, receipt, setup, status, undo};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -123,6 +123,10 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             }
             let config = setup::configuration(host, cli)?;
             status::status(host, &config, report, args.detailed_exitcode, args.wait)
+        }
+        Command::Doctor => {
+            host.require_root()?;
+            doctor::doctor(host, &setup::configuration(host, cli)?, report)
         }
         Command::Rollback(args) => {
             host.require_root()?;

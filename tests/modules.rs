@@ -277,3 +277,21 @@ fn the_hook_says_what_an_upgrade_left_behind() {
         assert!(warned.contains(part), "{warned}");
     }
 }
+
+#[test]
+fn the_doctor_finds_what_is_wrong() {
+    let mut root = installed("");
+    root.run(&["doctor"]).expect(0).says("ok   module").says("ok   tunnel").says("ok   container").says("ok   drift");
+    root.set("FAKE_PROOF", "packets");
+    root.run(&["doctor"]).expect(10).says("FAIL tunnel").says("ok   module");
+    root.unset("FAKE_PROOF");
+    root.write("/sys/module/amneziawg/srcversion", "ANOTHER\n");
+    root.run(&["doctor"]).expect(10).says("FAIL module").says("another build of the module is loaded");
+    let root = installed("");
+    root.write("/etc/modules-load.d/awg-install.conf", "");
+    root.run(&["doctor"]).expect(10).says("FAIL drift");
+    let ran = root.run(&["doctor", "--output", "json"]).expect(10);
+    let document: serde_json::Value = serde_json::from_str(&ran.out).expect("one document");
+    assert!(document["checks"].as_array().is_some_and(|c| c.len() >= 5), "{document:#}");
+    Root::fresh().run(&["doctor", "--config", CONFIG]).expect(10).says("nothing was installed here");
+}
