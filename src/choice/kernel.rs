@@ -269,8 +269,12 @@ fn build_obstacle(view: View, release: &str) -> Option<String> {
 }
 
 fn locked_down(facts: &Facts) -> Option<String> {
-    (facts.kernel.lockdown != "none" || facts.kernel.sig_enforce)
-        .then(|| "the kernel is locked down and refuses modules that are not signed by its builder".into())
+    let by = match facts.kernel.lockdown.as_str() {
+        "none" | "" if facts.kernel.sig_enforce => "module.sig_enforce".to_string(),
+        "none" | "" => return None,
+        level => format!("lockdown={level}"),
+    };
+    Some(format!("the kernel runs with {by} and refuses modules that are not signed by its builder"))
 }
 
 /// Why the repositories do not have a package in this version; nothing where they have not been asked.

@@ -94,6 +94,12 @@ fn kernel(loaded: &Loaded, config: &Config) -> Result<()> {
             "is a URL without kernel.package_sha256",
             "add the sha256sum of the .apk file",
         ),
+        (PackageSource::File(_) | PackageSource::Url(_), _) if kernel.release.exact().is_none() => wrong(
+            loaded,
+            "kernel.package",
+            "names a package, and kernel.release does not say of which kernel",
+            "set kernel.release to the release that the package holds",
+        ),
         (PackageSource::Repository, Some(_)) => wrong(
             loaded,
             "kernel.package_sha256",
