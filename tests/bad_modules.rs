@@ -119,7 +119,7 @@ fn a_module_that_the_kernel_would_not_take_writes_nothing() {
 
     // What the kernel's policy refuses is no fault of the file: it decides the mode.
     root.write(CONFIG, &format!("fallback: fail\n{CONFIG_TEXT}"));
-    let unsigned = [("not signed", fits().bytes(), "locked down and refuses modules that are not signed")];
+    let unsigned = [("not signed", fits().bytes(), "refuses modules that are not signed")];
     root.write("/sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
     refuse_all(&root, 4, &unsigned);
     root.write("/sys/kernel/security/lockdown", "[none] integrity confidentiality\n");

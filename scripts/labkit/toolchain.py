@@ -20,7 +20,9 @@ _DEBIAN = "x86-64-linux-gnu"
 _COMPILER = [f"gcc-{_GCC}-{_DEBIAN}", f"cpp-{_GCC}-{_DEBIAN}", "libgmp10", "libmpfr6", "libmpc3", "libisl23"]
 _BINUTILS = [f"binutils-{_DEBIAN}", "libbinutils", "libctf-nobfd0", "libctf0", "libjansson4", "libsframe1"]
 _BASE = {"musl": [], "busybox": ["musl"], "busybox-binsh": ["busybox"], "alpine-baselayout-data": [],
-         "alpine-baselayout": ["alpine-baselayout-data"]}
+         "alpine-baselayout": ["alpine-baselayout-data"], "alpine-keys": [], "zlib": ["musl"],
+         "libcrypto3": ["musl"], "libssl3": ["libcrypto3"], "ca-certificates-bundle": [],
+         "apk-tools": ["ca-certificates-bundle", "libssl3", "musl", "zlib"]}
 
 
 def recipes(material, cache, name):
