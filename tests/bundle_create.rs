@@ -138,7 +138,12 @@ fn what_cannot_be_made_leaves_nothing() {
     root.write_bytes(MODULE, &module::good().bytes());
     let sum = "0".repeat(64);
     fails(&root, &["--no-image", "--module-sha256", &sum], 5, "module.sha256 is 000");
-    fails(&root, &["--no-image", "--kernel-package", "/root/linux-lts.apk"], 3, "takes its kernel from a repository");
+    fails(
+        &root,
+        &["--no-image", "--kernel-release", LTS, "--kernel-package", "/root/linux-lts.apk"],
+        3,
+        "takes its kernel from a repository",
+    );
     let with = |name: &str, value: &str, code: i32, said: &str| {
         let mut root = Root::fresh();
         root.set(name, value);
