@@ -130,7 +130,9 @@ pub fn resume(host: &Host, config: &Config, report: &Report, wish: Wish) -> Resu
 /// `guard`: at every boot. The container works in the best mode that the kernel which runs allows; a restart
 /// loop is ended. Nothing is fetched, no kernel is changed, and a host that is as it was left is not touched.
 pub fn guard(host: &Host, config: &Config, report: &Report) -> Result<u8> {
-    let finished = |r: &Receipt| matches!(r.outcome, Outcome::Done | Outcome::Failed);
+    // One that failed before the server ever ran is the operator's to go on with.
+    let ran = |r: &Receipt| r.steps.iter().any(|e| e.id == "ready" && e.state == State::Done);
+    let finished = |r: &Receipt| r.outcome == Outcome::Done || r.outcome == Outcome::Failed && ran(r);
     let Some(receipt) = Receipt::load(host)?.filter(finished) else {
         report.note("an installation is under way, or there is none: nothing to look after");
         return Ok(0);

@@ -295,3 +295,25 @@ fn the_doctor_finds_what_is_wrong() {
     assert!(document["checks"].as_array().is_some_and(|c| c.len() >= 5), "{document:#}");
     Root::fresh().run(&["doctor", "--config", CONFIG]).expect(10).says("nothing was installed here");
 }
+
+/// An engine can keep the port of a container that went with the power; nobody is there after such a boot.
+#[test]
+fn the_guard_frees_a_port_that_a_power_cut_left_taken() {
+    let root = installed("");
+    root.reboot();
+    root.remove("/var/lib/docker/containers/wg-easy/running");
+    root.write("/var/lib/docker/stuck-port", "");
+    root.run(&["guard"]).expect(0);
+    assert!(root.commands().iter().any(|c| c == "rc-service docker start"));
+    root.run(&["doctor"]).expect(0);
+}
+
+#[test]
+fn the_guard_does_not_go_on_with_what_never_ran() {
+    let mut root = Root::fresh();
+    root.set("FAKE_FAIL", "docker pull*");
+    root.install().expect(6);
+    root.forget_commands();
+    root.run(&["guard"]).expect(0).says("nothing to look after");
+    assert!(!root.commands().iter().any(|c| c.starts_with("docker") || c.starts_with("apk add")));
+}
