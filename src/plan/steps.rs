@@ -48,11 +48,10 @@ impl Steps<'_> {
         if let Some(release) = release.filter(|_| switch) {
             self.reboot(release, receipt.is_some_and(|r| r.kexec_failed))?;
         }
-        if let Some(release) = release {
-            if aim != Aim::Boot {
-                self.default(release, switch);
-                self.hold(release);
-            }
+        // At boot the kernel stays what it is.
+        if let Some(release) = release.filter(|_| aim != Aim::Boot) {
+            self.default(release, switch);
+            self.hold(release);
         }
         self.runtime(release);
         if let Some(release) = release {

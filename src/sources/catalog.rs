@@ -108,7 +108,7 @@ fn pick(
     let tools = facts.engine.image.as_ref().and_then(|i| i.generation);
     let mut why = format!("it has no module for {}", shard.release);
     for entry in &shard.modules {
-        if config.module.denied_srcversions.iter().any(|d| *d == entry.srcversion) {
+        if config.module.denied_srcversions.contains(&entry.srcversion) {
             why = format!("its module for {} is listed in module.denied_srcversions", shard.release);
             continue;
         }
