@@ -180,6 +180,10 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
         };
         (current.outcome, current.exit_code) = (Outcome::Running, None);
         current.mode = plan.choice.rung.as_str().into();
+        current.summary = match aim {
+            Aim::Boot => "the check at boot is under way".into(),
+            Aim::Install | Aim::Upgrade => "under way".into(),
+        };
         host.make_dirs(STATE_DIR, 0o700)?;
         current.save(host)?;
         let run = Run { host, config, facts: &facts, report, modules: &modules, reboot_allowed: wish.reboot };
