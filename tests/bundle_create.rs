@@ -71,6 +71,7 @@ fn what_is_made_can_be_opened_on_a_host_without_a_network() {
     }
     packages.sort();
     let expected = [
+        "alpine-base-1.0-r0.apk",
         "docker-28.3.3-r1.apk",
         "docker-cli-compose-2.36.2-r1.apk",
         "iptables-1.8.11-r1.apk",

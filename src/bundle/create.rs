@@ -20,8 +20,9 @@ use crate::host::{Host, Limits, files::sha256};
 const WORK: &str = "/var/lib/awg-install/cache/create";
 /// Seconds for the image, both ways.
 const IMAGE_TIME: u64 = 3600;
-/// What every installation needs.
-const PACKAGES: &[&str] = &["docker", "docker-cli-compose", "kmod", "mkinitfs"];
+/// What every installation needs. `alpine-base` is on every host: with it, packages that come along by themselves where others are installed
+/// (docker-openrc) are found here as well.
+const PACKAGES: &[&str] = &["alpine-base", "docker", "docker-cli-compose", "kmod", "mkinitfs"];
 /// A line of text that says the same at every signing, where minisign would write the time.
 const COMMENT: &str = "awg-install bundle";
 
