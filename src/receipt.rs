@@ -82,6 +82,9 @@ pub struct Reboot {
 pub struct RuledOut {
     pub release: String,
     pub reason: String,
+    /// It did not come up, whatever its module is like.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub boot: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

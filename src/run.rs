@@ -89,6 +89,11 @@ pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Res
     if let Some(receipt) = &mut receipt {
         undo::refuse_unfinished(receipt)?;
         settle_reboot(host, receipt, report)?;
+        // Another module or image may do where the last one did not; a kernel that did not come up stays out.
+        if wish.aim == Aim::Upgrade && receipt.ruled_out.iter().any(|r| !r.boot) {
+            receipt.ruled_out.retain(|r| r.boot);
+            receipt.save(host)?;
+        }
         if wish.retry && !receipt.ruled_out.is_empty() {
             receipt.ruled_out.clear();
             receipt.kexec_failed = false;
@@ -275,7 +280,7 @@ fn rule_out(
     };
     let reason = format!("{}: {}", failed.step, failed.error.message);
     report.error(&failed.error);
-    receipt.ruled_out.push(RuledOut { release: release.clone(), reason });
+    receipt.ruled_out.push(RuledOut { release: release.clone(), reason, boot: false });
     receipt.save(host)?;
     report.note(&format!("the kernel mode on {release} is ruled out; fallback: {}", config.fallback));
     Ok(true)
@@ -332,7 +337,7 @@ fn settle_reboot(host: &Host, receipt: &mut Receipt, report: &Report) -> Result<
             Some(reason)
         }
     };
-    receipt.ruled_out.extend(reason.map(|reason| RuledOut { release: expected.clone(), reason }));
+    receipt.ruled_out.extend(reason.map(|reason| RuledOut { release: expected.clone(), reason, boot: true }));
     receipt.reboot = None;
     receipt.save(host)
 }

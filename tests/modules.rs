@@ -317,3 +317,19 @@ fn the_guard_does_not_go_on_with_what_never_ran() {
     root.run(&["guard"]).expect(0).says("nothing to look after");
     assert!(!root.commands().iter().any(|c| c.starts_with("docker") || c.starts_with("apk add")));
 }
+
+#[test]
+fn an_upgrade_tries_a_kernel_again_whose_module_did_not_do() {
+    let mut root = Root::fresh();
+    root.set("FAKE_PROOF", "generation");
+    root.install().expect(0);
+    root.run(&["resume"]).expect(8);
+    root.unset("FAKE_PROOF");
+    root.run(&["install", "--yes", "--config", CONFIG]).expect(8).says("it was tried and failed");
+    root.run(&["upgrade", "--yes", "--config", CONFIG]).expect(0);
+    if root.running() != LTS {
+        root.reboot();
+    }
+    root.run(&["resume"]).expect(0);
+    root.run(&["status"]).expect(0).says("wg0 is amneziawg");
+}

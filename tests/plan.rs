@@ -126,7 +126,11 @@ impl Case {
         let facts = serde_json::from_value(facts).unwrap_or_else(|e| panic!("{name}: {e}"));
         let ruled = value["ruled_out"].as_object().into_iter().flatten();
         let ruled_out: Vec<RuledOut> = ruled
-            .map(|(release, why)| RuledOut { release: release.clone(), reason: why.as_str().unwrap().into() })
+            .map(|(release, why)| RuledOut {
+                release: release.clone(),
+                reason: why.as_str().unwrap().into(),
+                boot: true,
+            })
             .collect();
         let proven: Option<Proven> = serde_json::from_value(proven).expect("what was proven");
         let receipt =
