@@ -10,7 +10,7 @@ use crate::host::{Host, Limits};
 use crate::owned::{CONFIG, Owned, Rung, SELF, SERVICE, WATCHDOG};
 use crate::receipt::{COPIES, Change, Receipt, Was, copies};
 use crate::step::{GUARD_SERVICE, RESUME, Step, WATCHDOG_SERVICE};
-use crate::{bootable, bootloader};
+use crate::{bootable, bootloader, build};
 
 /// What `step` would change, and what is there now. Copies of files it would replace are made here,
 /// before anything is recorded or done.
@@ -190,7 +190,12 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
         }
         Change::Loader => bootloader::regenerate(host),
         Change::Armed => bootloader::disarm(host),
-        Change::Leftover { path } => host.remove_tree(path),
+        Change::Leftover { path } => {
+            if path == CACHE {
+                build::sweep(host)?;
+            }
+            host.remove_tree(path)
+        }
         Change::Data { path } => {
             if purge_data {
                 host.remove_tree(path)

@@ -153,7 +153,11 @@ pub fn plan_text(plan: &Plan, facts: &Facts) -> String {
     );
     let choice = &plan.choice;
     let on = choice.release.as_ref().map(|r| format!(" on {r}")).unwrap_or_default();
-    text.push_str(&format!("Mode:  {}{on} ({})\n", style(choice.rung.as_str()).bold(), choice.why));
+    if choice.open.is_some() {
+        text.push_str(&format!("Mode:  {} ({})\n", style("not decided yet").bold(), choice.why));
+    } else {
+        text.push_str(&format!("Mode:  {}{on} ({})\n", style(choice.rung.as_str()).bold(), choice.why));
+    }
     for passed in &choice.passed_over {
         text.push_str(&format!("       passed over: {} ({})\n", passed.what, passed.why));
     }

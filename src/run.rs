@@ -3,6 +3,7 @@
 use nix::fcntl::Flock;
 
 use crate::apply::{self, Run};
+use crate::build;
 use crate::change;
 use crate::choice::Aim;
 use crate::config::Config;
@@ -158,6 +159,7 @@ pub fn guard(host: &Host, config: &Config, report: &Report) -> Result<u8> {
 
 /// Plans and acts until nothing is left to do, following `fallback` when the kernel rung fails.
 fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt: Option<Receipt>) -> Result<u8> {
+    build::sweep(host)?;
     let mut receipt = receipt;
     let aim = wish.aim;
     let mut asked = !wish.confirm;

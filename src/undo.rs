@@ -4,6 +4,7 @@
 //! kernel is: nothing is taken away before it is known that the host still boots without.
 
 use crate::bootloader;
+use crate::build;
 use crate::change;
 use crate::error::{Error, Kind, Result};
 use crate::facts::image::CACHE;
@@ -194,6 +195,8 @@ fn last(host: &Host, receipt: &mut Receipt) -> Result<()> {
     let own = receipt.steps.iter().position(|e| e.id == "install-self" && e.state != State::Undone);
     let directories = kept_directories(receipt);
     host.remove_tree(receipt::COPIES)?;
+    // A compiler that was killed may have left something mounted there.
+    build::sweep(host)?;
     host.remove_tree(CACHE)?;
     host.remove_file(receipt::PATH)?;
     host.remove_empty_dir(STATE_DIR);

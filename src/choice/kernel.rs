@@ -41,7 +41,9 @@ pub(super) fn choose(view: View) -> Result<Outcome> {
             ModuleSource::Catalog => "the container image is looked into first: its tools must fit the module",
             _ => "the container image is looked into first: it may hold the module",
         };
-        let why = ready.as_ref().map_or("no module is known yet".to_string(), |r| format!("else {r}"));
+        let why = ready
+            .as_ref()
+            .map_or("no module is known yet".to_string(), |r| format!("{r} has a module, if nothing better comes"));
         let choice = Choice { open: Some(what.into()), passed_over, ..plain(Rung::Kernel, &why) };
         return Ok(Outcome::Chosen(choice));
     }
