@@ -14,6 +14,8 @@ use crate::preflight::{image_lacks, lacking, programs_of};
 /// Where images keep modules, and what says which kernel they are for.
 const MODULES: &str = "/lib/modules";
 const VERSION: &str = "/etc/amneziawg-kernel-version.txt";
+/// The container that the image is opened as; it is never started.
+const OPENED: &str = "awg-install-look";
 /// Largest module file that is taken, in bytes, and how many.
 const MODULE_LIMIT: u64 = 16 << 20;
 const MODULES_LIMIT: usize = 16;
@@ -64,24 +66,23 @@ fn programs(host: &Host, image: &str) -> Result<(Vec<String>, Option<String>)> {
 
 fn modules(host: &Host, image: &str, directory: &str, known: &mut Contents) -> Result<()> {
     let sh = host.shell();
-    let create = cmd!(sh, "docker create --network none {image} true");
-    let made = host.run(create, Limits::seconds(60), &format!("opening {image}"))?;
-    let Some(id) = made.stdout.split_whitespace().last().map(String::from) else {
-        return Err(Error::step(format!("the engine has opened {image} and names no container")));
-    };
-    let taken = copy(host, &id, directory, known);
-    host.ask(cmd!(sh, "docker rm --force {id}"), Limits::seconds(60));
+    // One that a run which was cut off has left.
+    host.ask(cmd!(sh, "docker rm --force {OPENED}"), Limits::seconds(60));
+    let create = cmd!(sh, "docker create --name {OPENED} --network none {image} true");
+    host.run(create, Limits::seconds(60), &format!("opening {image}"))?;
+    let taken = copy(host, directory, known);
+    host.ask(cmd!(sh, "docker rm --force {OPENED}"), Limits::seconds(60));
     taken
 }
 
-fn copy(host: &Host, id: &str, directory: &str, known: &mut Contents) -> Result<()> {
+fn copy(host: &Host, directory: &str, known: &mut Contents) -> Result<()> {
     let sh = host.shell();
     let unpacked = format!("{directory}/unpacked");
     host.make_dirs(&unpacked, 0o700)?;
     let place = host.path(&unpacked);
     for path in [MODULES, VERSION] {
         // An image without them is no error.
-        host.ask(cmd!(sh, "docker cp {id}:{path} {place}"), Limits::seconds(300));
+        host.ask(cmd!(sh, "docker cp {OPENED}:{path} {place}"), Limits::seconds(300));
     }
     // Plain files only: a link in an image may point at anything on this host.
     for (path, size) in host.files_below(&unpacked) {
