@@ -107,7 +107,8 @@ fn what_has_expired_counts_no_more_and_points_at_the_clock() {
             Err(Trouble::Expired(error)) => {
                 assert_eq!(error.kind, Kind::Host);
                 let said = error.to_string();
-                says(&said, &format!("counts from {} to {}", document["issued"].as_str().unwrap(), day(expires)));
+                let text = |key: &str| document[key].as_str().unwrap().to_string();
+                says(&said, &format!("counts from {} to {}", text("issued"), text("expires")));
                 says(&said, "this host's clock says 20");
                 says(&said, "check the clock (date -u)");
                 said
