@@ -2,12 +2,52 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
-use awg_install::host::files::sha256;
+use std::path::Path;
+
+use awg_install::bundle::{self, Opened, Trust};
+use awg_install::error::Error;
+use awg_install::host::{Host, files::sha256};
 use minisign::KeyPair;
 use serde_json::{Value, json};
 use tar::{EntryType, Header};
 
-use crate::support::{LTS, module};
+use crate::support::{LTS, Root, module};
+
+/// Where an operator would put it.
+pub const FILE: &str = "/root/awg.bundle";
+pub const CACHE: &str = "/var/lib/awg-install/cache/bundle";
+
+pub fn host(root: &Root) -> Host {
+    Host::new(Some(root.dir()), std::collections::BTreeMap::new()).unwrap()
+}
+
+pub fn by_key(key: &str) -> Trust {
+    Trust { keys: vec![key.parse().unwrap()], sha256: None }
+}
+
+pub fn by_sum(bytes: &[u8]) -> Trust {
+    Trust { keys: Vec::new(), sha256: Some(sha256(bytes).parse().unwrap()) }
+}
+
+pub fn open(root: &Root, trust: &Trust) -> Result<Opened, Error> {
+    bundle::open(&host(root), Path::new(FILE), trust, &mut |_, _| {})
+}
+
+pub fn verify(root: &Root, trust: &Trust) -> Result<bundle::Verified, Error> {
+    bundle::verify(&host(root), Path::new(FILE), trust, &mut |_, _| {})
+}
+
+/// A prepared host with this file in place of a bundle.
+pub fn with(bytes: &[u8]) -> Root {
+    let root = Root::fresh();
+    root.write_bytes(FILE, bytes);
+    root
+}
+
+/// Every path of a root.
+pub fn paths(root: &Root) -> Vec<String> {
+    root.tree().0.into_keys().collect()
+}
 
 /// A bundle in the making: its manifest, and what stands in the file, which may be something else.
 pub struct Bundle {
