@@ -46,6 +46,12 @@ pub fn sweep(host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// Removes all that can be fetched or made anew, and first what a compiler that was killed has left mounted there.
+pub fn remove_cache(host: &Host) -> Result<()> {
+    sweep(host)?;
+    host.remove_tree(CACHE)
+}
+
 fn compile(host: &Host, config: &Config, release: &Release, report: &dyn Fn(&str)) -> Result<Vec<u8>> {
     let source = recipe::source(config);
     report(&format!("fetching the source of the module: {}", source.what));

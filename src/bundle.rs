@@ -134,7 +134,7 @@ pub fn opened(host: &Host) -> Option<Opened> {
 /// A bundle for another machine or another branch of Alpine is of no use, however good it is.
 fn fits_host<R: std::io::Read>(host: &Host, bundle: &read::Vouched<R>) -> Result<()> {
     let manifest = &bundle.manifest;
-    let arch = collect::arch(host);
+    let arch = crate::facts::arch(host);
     if manifest.arch != arch {
         return Err(bundle.bad(format!("is for {}, this machine is {arch}", manifest.arch)).remedy("make one for it"));
     }

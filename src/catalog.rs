@@ -6,7 +6,6 @@
 //! verified is kept, together with its signature, and verified again whenever it is used.
 
 mod document;
-mod seal;
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -19,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::facts::{self, Reach};
 use crate::fetch::{self, Look, Pace, Progress, Version, Wanted};
 use crate::host::{Host, files::sha256, log::timestamp};
+use crate::seal::{self, Refusal};
 
 /// Where documents and files are kept.
 use crate::facts::image::CACHE;
@@ -106,34 +106,20 @@ impl<'a> Catalog<'a> {
 
     /// A module's file as it was published, out of what is kept where it is there.
     pub fn module(&self, module: &ModuleEntry, progress: Progress) -> Attempt<Vec<u8>> {
-        let path = self.file(&module.file, "", progress)?;
-        let bytes = self.host.read_named(Kind::Step, "the module in the cache,", path.as_ref(), module.file.size)?;
+        let Artifact { sha256: sum, size, url } = &module.file;
+        let path = match self.reach {
+            Reach::Local => fetch::kept(self.host, sum, "").ok_or_else(|| not_asked(url))?,
+            Reach::Network => {
+                let wanted = Wanted { url, sha256: Some(sum), limit: *size };
+                fetch::object(self.host, &wanted, self.pace, "", progress)?
+            }
+        };
+        let bytes = self.host.read_named(Kind::Step, "the module in the cache,", path.as_ref(), *size)?;
         // What is handed out is what was hashed, whatever happens to the file in between.
-        if sha256(&bytes) != *module.file.sha256 {
+        if sha256(&bytes) != **sum {
             return Err(Trouble::Failed(Error::step(format!("{path}: changed while it was read"))));
         }
         Ok(bytes)
-    }
-
-    /// The path of a kernel package's file, fetched where it is not there yet.
-    pub fn package_file(&self, package: &PackageEntry, progress: Progress) -> Attempt<String> {
-        // apk takes for the name of a package what does not look like a file.
-        self.file(&package.file, ".apk", progress)
-    }
-
-    fn file(&self, file: &Artifact, ending: &str, progress: Progress) -> Attempt<String> {
-        let objects = format!("{CACHE}/objects");
-        let path = format!("{objects}/{}{ending}", file.sha256);
-        if self.host.sha256_of(&path).as_deref() == Some(&file.sha256) {
-            return Ok(path);
-        }
-        if self.reach == Reach::Local {
-            return Err(not_asked(&file.url));
-        }
-        self.host.make_dirs(&objects, 0o700)?;
-        let wanted = Wanted { url: &file.url, sha256: Some(&file.sha256), limit: file.size };
-        fetch::to_file(self.host, &wanted, self.pace, &path, 0o600, progress)?;
-        Ok(path)
     }
 
     /// A document that counts, and why it could not be asked for where it is one of an earlier run. `None`
@@ -208,17 +194,30 @@ impl<'a> Catalog<'a> {
             return Ok(Err("there is no signature (.minisig) beside it".into()));
         };
         let signature = String::from_utf8_lossy(&signature).into_owned();
-        let verified = seal::verify(&bytes, &signature, self.keys);
-        Ok(verified.and_then(|()| match String::from_utf8(bytes) {
+        let verified = seal::signer(&bytes, &signature, self.keys).map_err(|why| self.refusal(why));
+        Ok(verified.and_then(|_| match String::from_utf8(bytes) {
             Ok(text) => Ok((text, signature)),
             Err(_) => Err("it is signed, and yet no text".into()),
         }))
     }
 
+    fn refusal(&self, why: Refusal) -> String {
+        match why {
+            Refusal::Unreadable(_) => "what lies beside it is no minisign signature".into(),
+            Refusal::Key(key, e) => format!("{key}: {e}"),
+            Refusal::OtherKey => {
+                let keys = self.keys.len();
+                format!("it is signed with a key that is not among module.catalog.public_keys ({keys})")
+            }
+            Refusal::OldForm(_) => "its signature is of minisign's old form: sign it without -l".into(),
+            Refusal::Changed(_) => "it is not what was signed: it was changed or cut, or its signature was".into(),
+        }
+    }
+
     /// What an earlier run has kept, as far as it still counts.
     fn kept<T>(&self, place: &Place, url: &Url, read: Reader<T>) -> Option<(Kept, Head, T)> {
         let kept: Kept = serde_json::from_slice(&self.host.read(place.path())?).ok()?;
-        seal::verify(kept.document.as_bytes(), &kept.signature, self.keys).ok()?;
+        seal::signer(kept.document.as_bytes(), &kept.signature, self.keys).ok()?;
         let (head, content) = read(&kept.document, url).ok()?;
         Some((kept, head, content))
     }

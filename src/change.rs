@@ -3,14 +3,13 @@
 use xshell::cmd;
 
 use crate::error::{Error, Result};
-use crate::facts::image::CACHE;
 use crate::facts::network::SYSCTLS;
 use crate::facts::{apk, engine, kernel::EXTRA};
 use crate::host::{Host, Limits};
 use crate::owned::{CONFIG, Owned, Rung, SELF, SERVICE, WATCHDOG};
 use crate::receipt::{COPIES, Change, Receipt, Was, copies};
 use crate::step::{GUARD_SERVICE, RESUME, Step, WATCHDOG_SERVICE};
-use crate::{bootable, bootloader, build};
+use crate::{bootable, bootloader};
 
 /// What `step` would change, and what is there now. Copies of files it would replace are made here,
 /// before anything is recorded or done.
@@ -50,7 +49,7 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
             }
             changes.extend(world(host, add));
         }
-        Step::Kernel { release, flavour, add, files } => {
+        Step::Kernel { release, flavour, add, .. } => {
             changes.push(Change::Loader);
             // Made by triggers and depmod, and left when the package goes.
             for path in [format!("/lib/modules/{release}"), format!("/boot/initramfs-{flavour}")] {
@@ -62,13 +61,9 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
             for path in bootloader::settings(host).iter().chain(&[bootable::CONF]) {
                 file(&mut changes, path)?;
             }
-            if !files.is_empty() {
-                changes.extend(cache(host));
-            }
             changes.extend(world(host, add));
         }
         Step::Hold { constraint } => changes.extend(world(host, std::slice::from_ref(constraint))),
-        Step::Extract { .. } | Step::Build { .. } => changes.extend(cache(host)),
         Step::Module { release, .. } => {
             changes.push(Change::Depmod { release: release.clone() });
             file(&mut changes, &format!("/lib/modules/{release}/{EXTRA}"))?;
@@ -108,8 +103,9 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
             changes.push(Change::Loader);
             changes.extend(world(host, std::slice::from_ref(package)));
         }
-        // What is cleaned was made by an earlier step, which undoes it.
-        Step::Clean { .. } | Step::Prove { .. } => {}
+        // What is cleaned was made by an earlier step, which undoes it. The cache goes at the very end of a
+        // rollback, which may need what lies in it.
+        Step::Clean { .. } | Step::Prove { .. } | Step::Extract { .. } | Step::Build { .. } => {}
         Step::FirstStart | Step::Ready { .. } | Step::Reboot { .. } | Step::Finish => {}
     }
     Ok(changes)
@@ -190,12 +186,7 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
         }
         Change::Loader => bootloader::regenerate(host),
         Change::Armed => bootloader::disarm(host),
-        Change::Leftover { path } => {
-            if path == CACHE {
-                build::sweep(host)?;
-            }
-            host.remove_tree(path)
-        }
+        Change::Leftover { path } => host.remove_tree(path),
         Change::Data { path } => {
             if purge_data {
                 host.remove_tree(path)
@@ -268,11 +259,6 @@ fn undo_project(host: &Host, directory: &str) -> Result<()> {
     }
     let cmd = crate::container::compose_command(host, &compose, directory).arg("down");
     host.run(cmd, Limits::seconds(180), "taking the container down").map(drop)
-}
-
-/// The directory for what can be fetched or made anew.
-fn cache(host: &Host) -> Option<Change> {
-    (!host.exists(CACHE)).then(|| Change::Leftover { path: CACHE.into() })
 }
 
 fn unloaded<'a>(host: &Host, modules: impl Iterator<Item = &'a str>) -> Vec<Change> {

@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::owned::Rung;
 use crate::receipt::Receipt;
 
-pub use kernel::{PREFERRED, package_files};
+pub use kernel::package_files;
 
 /// What a run is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

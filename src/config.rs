@@ -26,7 +26,7 @@ mod value;
 pub use image::ImageRef;
 pub use leaf::{Leaf, LeafKind, leaves, schema};
 pub use load::{Loaded, MAX_FILE, Origin, Sources, load};
-pub use release::{Flavour, Release, ReleaseChoice};
+pub use release::{Flavour, PREFERRED, Release, ReleaseChoice};
 pub use render::{render_effective, render_example};
 pub use secret::{REDACTED, Secret, check_password};
 pub use value::{
@@ -286,6 +286,13 @@ words!(ModuleSource {
     /// compiled on this host
     Build = "build",
 });
+impl ModuleSource {
+    /// The module itself is named, and no other is to be looked for.
+    pub fn is_named(self) -> bool {
+        matches!(self, ModuleSource::File | ModuleSource::Url)
+    }
+}
+
 words!(Web {
     /// nobody from outside; through an SSH tunnel
     Local = "local",

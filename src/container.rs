@@ -54,10 +54,7 @@ pub fn pull(host: &Host, image: &str, arch: &str, again: bool) -> Result<()> {
     }
     let got =
         engine::image(host, image).ok_or_else(|| Error::step(format!("{image} was pulled and cannot be inspected")))?;
-    let wanted = match arch {
-        "aarch64" => "arm64",
-        _ => "amd64",
-    };
+    let wanted = engine::platform(arch);
     if got.architecture != wanted {
         return Err(Error::step(format!("{image} is for {}, this machine needs {wanted}", got.architecture))
             .remedy("name an image for this architecture"));

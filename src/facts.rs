@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, ModuleSource};
+use crate::config::{Config, Flavour, ModuleSource, Release};
 use crate::host::{Host, files::sha256};
 use crate::module::Inspection;
 
@@ -202,6 +202,28 @@ pub struct PackageFile {
     /// Bytes, where they are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+}
+
+impl Apk {
+    /// Why the repositories do not have a package in this version; nothing where they have not been asked.
+    pub fn lacks(&self, package: &str, version: &str) -> Option<String> {
+        let offered = self.offered.get(package).map(Vec::as_slice).unwrap_or_default();
+        let unknown = offered.is_empty() && !self.asked && self.offered_problem.is_none();
+        if unknown || offered.iter().any(|v| v == version) {
+            return None;
+        }
+        let have = if offered.is_empty() { "none".to_string() } else { offered.join(", ") };
+        let problem = self.offered_problem.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
+        Some(format!("{package}={version} cannot be had: the repository offers {have}{problem}"))
+    }
+
+    /// The kernels of a flavour on offer, the newest first.
+    pub fn kernels(&self, flavour: Flavour) -> Vec<Release> {
+        let versions = self.offered.get(&format!("linux-{flavour}")).into_iter().flatten();
+        let mut releases: Vec<Release> = versions.filter_map(|v| Release::from_package(flavour, v).ok()).collect();
+        releases.sort_by(|a, b| b.cmp(a));
+        releases
+    }
 }
 
 impl Offer {

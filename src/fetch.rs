@@ -12,9 +12,10 @@ use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER};
 
 mod known;
 
-use crate::config::Url;
+use crate::config::{self, ModuleSource, Url};
 use crate::error::{Error, Kind, Result};
 use crate::host::{Host, files::sha256, partial::Partial};
+use crate::module::LARGEST_FILE;
 pub use known::Version;
 use known::{Answer, Asked};
 
@@ -22,6 +23,9 @@ use known::{Answer, Asked};
 const ATTEMPTS: u32 = 4;
 /// Longest that a server may ask to be left alone.
 const RETRY_AFTER_LIMIT: u64 = 60;
+
+/// Files under their checksum, whoever asked for them.
+const OBJECTS: &str = "/var/lib/awg-install/cache/objects";
 
 /// What is to be fetched.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +104,44 @@ pub fn to_file(host: &Host, wanted: &Wanted, pace: Pace, path: &str, mode: u32, 
     }
     Download { host, wanted, pace, progress, asked: None }.run(&mut partial)?;
     partial.commit(mode)
+}
+
+/// The path of a file that is kept under its checksum and `ending`; nothing where it is not there whole.
+pub fn kept(host: &Host, sha256: &str, ending: &str) -> Option<String> {
+    let path = format!("{OBJECTS}/{sha256}{ending}");
+    (host.sha256_of(&path).as_deref() == Some(sha256)).then_some(path)
+}
+
+/// The same, fetched where it is not there. It must have a checksum.
+pub fn object(host: &Host, wanted: &Wanted, pace: Pace, ending: &str, progress: Progress) -> Result<String> {
+    let Some(sha256) = wanted.sha256 else {
+        return Err(Error::new(Kind::Config, format!("{}: no checksum vouches for what comes", wanted.url))
+            .remedy("give the SHA-256"));
+    };
+    if let Some(path) = kept(host, sha256, ending) {
+        return Ok(path);
+    }
+    host.make_dirs(OBJECTS, 0o700)?;
+    let path = format!("{OBJECTS}/{sha256}{ending}");
+    to_file(host, wanted, pace, &path, 0o600, progress)?;
+    Ok(path)
+}
+
+/// The module's file that the configuration names by path or address, and what it is called; nothing where it
+/// names none.
+pub fn named_module(host: &Host, module: &config::Module) -> Result<Option<(String, Vec<u8>)>> {
+    match (module.source, &module.path, &module.url) {
+        (ModuleSource::File, Some(path), _) => {
+            let bytes = host.read_named(Kind::Config, "module.path", path, LARGEST_FILE)?;
+            Ok(Some((path.to_string(), bytes)))
+        }
+        (ModuleSource::Url, _, Some(url)) => {
+            let wanted = Wanted { url, sha256: module.sha256.as_deref(), limit: LARGEST_FILE };
+            let bytes = to_memory(host, &wanted, Pace::default(), &mut *host.progress("fetching the module"))?;
+            Ok(Some((url.to_string(), bytes)))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Where bytes go.

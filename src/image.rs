@@ -16,8 +16,7 @@ const MODULES: &str = "/lib/modules";
 const VERSION: &str = "/etc/amneziawg-kernel-version.txt";
 /// The container that the image is opened as; it is never started.
 const OPENED: &str = "awg-install-look";
-/// Largest module file that is taken, in bytes, and how many.
-const MODULE_LIMIT: u64 = 16 << 20;
+/// How many module files are taken.
 const MODULES_LIMIT: usize = 16;
 
 /// Looks into the image and keeps what was found. `rung`: what it must be fit for, where that is decided.
@@ -94,7 +93,7 @@ fn copy(host: &Host, directory: &str, known: &mut Contents) -> Result<()> {
         if module::module_name(inside).as_deref() != Some(module::NAME) {
             continue;
         }
-        if size > MODULE_LIMIT || known.modules.len() == MODULES_LIMIT {
+        if size > module::LARGEST_FILE || known.modules.len() == MODULES_LIMIT {
             known.problem = Some(format!("{MODULES}/{inside} is too large, or one of too many ({size} bytes)"));
             continue;
         }

@@ -2,7 +2,6 @@
 
 use xshell::cmd;
 
-use crate::config::ModuleSource;
 use crate::error::{Error, Result};
 use crate::facts::apk::{WORLD, instead, package_name};
 use crate::facts::kernel::{EXTRA, installed_module};
@@ -212,7 +211,7 @@ pub fn foresee(host: &Host, facts: &Facts, chosen: Option<&str>) -> Result<()> {
 pub fn drop_misfits(host: &Host, facts: &mut Facts) {
     let arch = facts.arch.clone();
     for offer in &mut facts.offers {
-        if matches!(offer.source, ModuleSource::File | ModuleSource::Url) {
+        if offer.source.is_named() {
             continue;
         }
         offer.modules.retain(|candidate| match misfit(host, &candidate.inspection, &arch) {

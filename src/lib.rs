@@ -32,6 +32,7 @@ pub mod receipt;
 pub mod recipe;
 pub mod report;
 pub mod run;
+pub mod seal;
 pub mod setup;
 pub mod sources;
 pub mod status;

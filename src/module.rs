@@ -51,6 +51,9 @@ pub struct Limits {
     pub ratio: u64,
 }
 
+/// Largest module file that is fetched, taken out of something or put into something, in bytes.
+pub const LARGEST_FILE: u64 = 16 << 20;
+
 /// Any file may unpack to this much, whatever its ratio: tiny modules compress very well.
 pub const RATIO_FLOOR: u64 = 4 << 20;
 

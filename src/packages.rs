@@ -3,7 +3,6 @@
 use crate::config::Url;
 use crate::error::{Error, Kind, Result};
 use crate::facts::PackageFile;
-use crate::facts::image::CACHE;
 use crate::fetch;
 use crate::host::Host;
 
@@ -36,22 +35,10 @@ fn one(host: &Host, file: &PackageFile) -> Result<String> {
     }
     let url: Url =
         file.place.parse().map_err(|e| Error::new(Kind::Config, format!("{}: no address", file.place)).cause(e))?;
-    let directory = format!("{CACHE}/objects");
-    host.make_dirs(&directory, 0o700)?;
-    let named = url.rsplit('/').next().unwrap_or_default().trim_end_matches(".apk");
+    let wanted = fetch::Wanted { url: &url, sha256, limit: file.size.unwrap_or(LIMIT).min(LIMIT) };
+    let name = url.rsplit('/').next().unwrap_or_default();
+    let progress = &mut *host.progress(&format!("fetching {name}"));
     // apk takes for the name of a package what does not look like a file.
-    let name = format!("{}.apk", sha256.unwrap_or(named));
-    let path = format!("{directory}/{name}");
-    if sha256.is_none() || host.sha256_of(&path).as_deref() != sha256 {
-        let wanted = fetch::Wanted { url: &url, sha256, limit: file.size.unwrap_or(LIMIT).min(LIMIT) };
-        fetch::to_file(
-            host,
-            &wanted,
-            fetch::Pace::default(),
-            &path,
-            0o600,
-            &mut *host.progress(&format!("fetching {name}")),
-        )?;
-    }
-    Ok(host.path(&path).display().to_string())
+    let path = fetch::object(host, &wanted, fetch::Pace::default(), ".apk", progress)?;
+    Ok(host.path(path).display().to_string())
 }

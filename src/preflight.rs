@@ -79,13 +79,8 @@ pub fn held(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: &
     let apk = facts.apk.as_ref().filter(|_| config.kernel.hold)?;
     let since = receipt.and_then(|r| r.held_since(&release.package(), choice.release.as_deref()?));
     let since = since.map(|s| format!(" since {}", s.split('T').next().unwrap_or_default())).unwrap_or_default();
-    let offered = apk.offered.get(&release.package()).into_iter().flatten();
-    let mut newer: Vec<Release> = offered
-        .filter_map(|v| Release::from_package(release.flavour(), v).ok())
-        .filter(|offered| *offered > release)
-        .collect();
-    newer.sort();
-    let newer = match newer.last() {
+    let newest = apk.kernels(release.flavour()).into_iter().next().filter(|newest| *newest > release);
+    let newer = match newest {
         Some(newest) => format!("; the repository has {} (`awg-install upgrade`)", newest.package_version()),
         None => String::new(),
     };

@@ -59,12 +59,8 @@ pub fn obstacle(config: &Config, facts: &Facts, release: &str) -> Option<String>
         Ok(parsed) => parsed,
         Err(e) => return Some(format!("no headers can be had for it: it {e}")),
     };
-    let offered = apk.offered.get(&format!("{}-dev", parsed.package())).map(Vec::as_slice).unwrap_or_default();
-    let unknown = offered.is_empty() && !apk.asked && apk.offered_problem.is_none();
-    if !unknown && !offered.contains(&parsed.package_version()) {
-        let have = if offered.is_empty() { "none".to_string() } else { offered.join(", ") };
-        let problem = apk.offered_problem.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
-        return Some(format!("{} cannot be had: the repository offers {have}{problem}", headers(&parsed)));
+    if let Some(why) = apk.lacks(&format!("{}-dev", parsed.package()), &parsed.package_version()) {
+        return Some(why);
     }
     if let Some(free) = facts.free_mib.get("/").filter(|free| **free < NEED_ROOM) {
         return Some(format!("/ has {free} MiB free, {NEED_ROOM} MiB are needed to compile the module"));

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::container;
 use crate::daemon;
 use crate::error::{Error, Kind, Result};
-use crate::facts::{self, Facts, Reach, image};
+use crate::facts::{self, Facts, Reach};
 use crate::host::{Host, Log};
 use crate::kernel;
 use crate::module;
@@ -105,7 +105,7 @@ pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Res
     let ended = reconcile(host, config, report, wish, receipt);
     if fresh && ended.is_err() && !host.exists(receipt::PATH) {
         // Refused before anything was begun: what was fetched to find that out goes as well.
-        host.remove_tree(image::CACHE)?;
+        build::remove_cache(host)?;
         host.remove_empty_dir(STATE_DIR);
     }
     ended

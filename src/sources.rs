@@ -18,11 +18,6 @@ pub type Modules = BTreeMap<String, Vec<u8>>;
 
 pub use bundle::unpack as unpack_bundle;
 
-/// The release that the user's document was written for.
-const PREFER: &str = "6.12.50-0-lts";
-/// Largest module file that is taken, in bytes.
-const MODULE_LIMIT: u64 = 16 << 20;
-
 /// Asks the sources, and adds what they have to the facts. `new`: nothing is installed here yet.
 ///
 /// # Errors
@@ -108,25 +103,15 @@ fn inspect(config: &Config, source: &str, bytes: &[u8]) -> Result<module::Inspec
 
 /// The module that the configuration names by path or address.
 fn named(host: &Host, config: &Config, reach: Reach, facts: &Facts) -> Result<Option<(String, Vec<u8>)>> {
-    let module = &config.module;
-    match (module.source, &module.path, &module.url, &module.sha256) {
-        (ModuleSource::File, Some(path), ..) => {
-            // A file that was used and tidied away since is not missed: the installed one counts.
-            if !host.exists(path) && !facts.modules.amneziawg.is_empty() {
-                return Ok(None);
-            }
-            let bytes = host.read_named(Kind::Config, "module.path", path, MODULE_LIMIT)?;
-            Ok(Some((path.display().to_string(), bytes)))
+    let (module, installed) = (&config.module, &facts.modules.amneziawg);
+    let here = match module.source {
+        // A file that was used and tidied away since is not missed: the installed one counts.
+        ModuleSource::File => module.path.as_ref().is_some_and(|path| !host.exists(path)) && !installed.is_empty(),
+        ModuleSource::Url => {
+            let is_it = |sha256: &str| installed.values().any(|m| m.sha256 == sha256 && m.indexed);
+            reach != Reach::Network || module.sha256.as_ref().is_some_and(|sha256| is_it(sha256))
         }
-        (ModuleSource::Url, _, Some(url), Some(sha256)) if reach == Reach::Network => {
-            if facts.modules.amneziawg.values().any(|m| *m.sha256 == **sha256 && m.indexed) {
-                return Ok(None);
-            }
-            let wanted = fetch::Wanted { url, sha256: Some(sha256), limit: MODULE_LIMIT };
-            let bytes =
-                fetch::to_memory(host, &wanted, fetch::Pace::default(), &mut *host.progress("fetching the module"))?;
-            Ok(Some((url.to_string(), bytes)))
-        }
-        _ => Ok(None),
-    }
+        _ => true,
+    };
+    if here { Ok(None) } else { fetch::named_module(host, module) }
 }

@@ -7,7 +7,6 @@ use crate::bootloader;
 use crate::build;
 use crate::change;
 use crate::error::{Error, Kind, Result};
-use crate::facts::image::CACHE;
 use crate::host::Host;
 use crate::owned::{self, Owned, SELF, SERVICE, WATCHDOG};
 use crate::reboot::{self, End};
@@ -195,9 +194,7 @@ fn last(host: &Host, receipt: &mut Receipt) -> Result<()> {
     let own = receipt.steps.iter().position(|e| e.id == "install-self" && e.state != State::Undone);
     let directories = kept_directories(receipt);
     host.remove_tree(receipt::COPIES)?;
-    // A compiler that was killed may have left something mounted there.
-    build::sweep(host)?;
-    host.remove_tree(CACHE)?;
+    build::remove_cache(host)?;
     host.remove_file(receipt::PATH)?;
     host.remove_empty_dir(STATE_DIR);
     if let Some(index) = own {

@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["unpack", "yaml"],
     &["host"],
     &["config", "initramfs", "module"],
+    &["seal"],
     // What can be known of a host; no decision is made here.
     &["bundle", "catalog", "facts", "fetch"],
     &["packages", "sources"],

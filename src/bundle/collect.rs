@@ -9,7 +9,7 @@ use super::index::{self, Listed};
 use super::manifest::INDEX;
 use crate::config::{Flavour, Release};
 use crate::error::{Error, Kind, Result};
-use crate::facts::{apk, os};
+use crate::facts::{self, apk, os};
 use crate::host::{Host, Limits};
 
 /// Seconds that apk may take, which waits for its lock up to five minutes.
@@ -25,11 +25,6 @@ pub struct Collected {
     pub index: String,
     /// Names of the .apk files.
     pub files: Vec<String>,
-}
-
-/// As the kernel names it.
-pub fn arch(host: &Host) -> String {
-    host.read_trimmed("/proc/sys/kernel/arch").unwrap_or_else(|| std::env::consts::ARCH.into())
 }
 
 /// The branch of Alpine that this host follows; nothing where it is not Alpine.
@@ -68,7 +63,7 @@ impl<'a> Source<'a> {
             host.write(format!("{root}{KEYS}/{key}"), &bytes, 0o644)?;
         }
         let lines = |list: &[String]| list.iter().map(|l| format!("{l}\n")).collect::<String>();
-        host.write(format!("{root}/etc/apk/arch"), lines(&[arch(host)]).as_bytes(), 0o644)?;
+        host.write(format!("{root}/etc/apk/arch"), lines(&[facts::arch(host)]).as_bytes(), 0o644)?;
         host.write(format!("{root}/etc/apk/repositories"), lines(&repositories).as_bytes(), 0o644)?;
         let mut source = Source { host, root, repositories, indexes: Vec::new() };
         source.world(&[])?;
@@ -122,7 +117,7 @@ impl<'a> Source<'a> {
     fn read_indexes(&mut self) -> Result<()> {
         let cache = format!("{}/var/cache/apk", self.root);
         let cached = self.host.names(&cache).into_iter().filter(|n| n.starts_with("APKINDEX.") && n.ends_with(".gz"));
-        let arch = arch(self.host);
+        let arch = facts::arch(self.host);
         let local =
             self.repositories.iter().map(|r| r.strip_prefix("file://").unwrap_or(r)).filter(|r| r.starts_with('/'));
         let local = local.map(|dir| format!("{}/{arch}/{INDEX}", dir.trim_end_matches('/')));

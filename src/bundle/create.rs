@@ -6,13 +6,13 @@ use std::path::Path;
 use xshell::cmd;
 
 use super::collect::{self, Source};
-use super::manifest::{BundledImage, BundledModule, IMAGE, INDEX, MODULE_LIMIT, Manifest, Member, VERSION};
+use super::manifest::{BundledImage, BundledModule, IMAGE, INDEX, Manifest, Member, VERSION};
 use super::trust::Trust;
 use super::write::Writer;
 use super::{MANIFEST, SIGNATURE, read, verify};
-use crate::config::{Config, Flavour, Mode, ModuleSource, PackageSource, Release};
+use crate::config::{Config, Flavour, Mode, PackageSource, Release};
 use crate::error::{Error, Kind, Result};
-use crate::facts::engine;
+use crate::facts::{self, engine};
 use crate::fetch;
 use crate::host::{Host, Limits, files::sha256};
 
@@ -20,8 +20,8 @@ use crate::host::{Host, Limits, files::sha256};
 const WORK: &str = "/var/lib/awg-install/cache/create";
 /// Seconds for the image, both ways.
 const IMAGE_TIME: u64 = 3600;
-/// What every installation needs. `alpine-base` is on every host: with it, packages that come along by themselves where others are installed
-/// (docker-openrc) are found here as well.
+/// What every installation needs. `alpine-base` is on every host: with it, packages that come along by themselves
+/// where others are installed (docker-openrc) are found here as well.
 const PACKAGES: &[&str] = &["alpine-base", "docker", "docker-cli-compose", "kmod", "mkinitfs"];
 /// A line of text that says the same at every signing, where minisign would write the time.
 const COMMENT: &str = "awg-install bundle";
@@ -90,7 +90,7 @@ fn preflight(host: &Host, config: &Config, order: &Order) -> Result<()> {
 type Files = BTreeMap<String, String>;
 
 fn put_together(host: &Host, config: &Config, order: &Order, say: &mut dyn FnMut(&str)) -> Result<Created> {
-    let arch = collect::arch(host);
+    let arch = facts::arch(host);
     let mut files = Files::new();
     let source = Source::new(host, WORK)?;
     let (mut kernels, mut modules) = (Vec::new(), Vec::new());
@@ -134,7 +134,7 @@ fn put_together(host: &Host, config: &Config, order: &Order, say: &mut dyn FnMut
 
 /// The kernel that was asked for and its module; without either, the newest kernel on offer.
 fn kernel_and_module(host: &Host, config: &Config, source: &Source, arch: &str) -> Result<(Release, Vec<u8>)> {
-    let named = named_module(host, config)?;
+    let named = fetch::named_module(host, &config.module)?;
     let built_for = |bytes: &[u8]| {
         let limits = crate::module::Limits::default();
         crate::module::inspect(bytes, &limits).ok().and_then(|m| m.vermagic.release.parse::<Release>().ok())
@@ -173,23 +173,6 @@ fn kernel_and_module(host: &Host, config: &Config, source: &Source, arch: &str) 
     Ok((release, bytes))
 }
 
-/// The module that the configuration names, and where it comes from.
-fn named_module(host: &Host, config: &Config) -> Result<Option<(String, Vec<u8>)>> {
-    let module = &config.module;
-    match (module.source, &module.path, &module.url) {
-        (ModuleSource::File, Some(path), _) => {
-            let bytes = host.read_named(Kind::Config, "module.path", path, MODULE_LIMIT)?;
-            Ok(Some((path.to_string(), bytes)))
-        }
-        (ModuleSource::Url, _, Some(url)) => {
-            let wanted = fetch::Wanted { url, sha256: module.sha256.as_deref(), limit: MODULE_LIMIT };
-            let bytes = fetch::to_memory(host, &wanted, fetch::Pace::default(), &mut |_, _| {})?;
-            Ok(Some((url.to_string(), bytes)))
-        }
-        _ => Ok(None),
-    }
-}
-
 fn image(
     host: &Host,
     config: &Config,
@@ -213,7 +196,7 @@ fn image(
             pulled.ok_or_else(|| Error::step(format!("{reference} was pulled and cannot be inspected")))?
         }
     };
-    let wanted = if arch == "aarch64" { "arm64" } else { "amd64" };
+    let wanted = engine::platform(arch);
     if image.architecture != wanted {
         return Err(Error::new(Kind::Artifact, format!("{reference} is for {}, not {wanted}", image.architecture))
             .remedy("pull the image for this architecture"));

@@ -16,8 +16,6 @@ pub const LIMIT: u64 = 1 << 20;
 pub const IMAGE: &str = "image.tar";
 /// The signed list of packages in each repository.
 pub const INDEX: &str = "APKINDEX.tar.gz";
-/// Largest module; it is the only kind of member that is held in memory.
-pub const MODULE_LIMIT: u64 = 16 << 20;
 
 const MEMBERS: usize = 4096;
 const INDEX_LIMIT: u64 = 64 << 20;
@@ -121,7 +119,8 @@ impl Kind {
         match self {
             Kind::Index { .. } => INDEX_LIMIT,
             Kind::Package { .. } => PACKAGE_LIMIT,
-            Kind::Module { .. } => MODULE_LIMIT,
+            // The only kind of member that is held in memory.
+            Kind::Module { .. } => crate::module::LARGEST_FILE,
             Kind::Image => IMAGE_LIMIT,
         }
     }

@@ -188,7 +188,7 @@ fn one(
 
 /// Whether a module is one for that kernel.
 pub(super) fn fits(bytes: &[u8], release: &str, arch: &str) -> std::result::Result<(), String> {
-    let limits = module::Limits { file: manifest::MODULE_LIMIT, ..module::Limits::default() };
+    let limits = module::Limits { file: module::LARGEST_FILE, ..module::Limits::default() };
     let module = module::inspect(bytes, &limits).map_err(|e| e.message)?;
     let (name, machine) = (&module.name, module.machine.to_string());
     if name != module::NAME {

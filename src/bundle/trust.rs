@@ -1,9 +1,8 @@
 //! Who vouches for a bundle.
 
-use minisign_verify::{PublicKey as Key, Signature};
-
 use crate::config::{Config, PublicKey, Sha256};
 use crate::error::{Error, Kind, Result};
+use crate::seal::{self, Refusal};
 
 /// What the operator trusts: either is enough. A checksum that is given must be right.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,17 +55,17 @@ impl Trust {
     pub(super) fn signer(&self, bytes: &[u8], signature: Option<&[u8]>) -> std::result::Result<Voucher, String> {
         let Some(signature) = signature else { return Err("it is not signed, and no sha256 was given".into()) };
         let text = std::str::from_utf8(signature).map_err(|_| "its signature is no text".to_string())?;
-        let signature = Signature::decode(text).map_err(|e| format!("its signature cannot be read: {e}"))?;
-        let mut refusal = "no key was given to check its signature with".to_string();
-        for key in &self.keys {
-            let decoded = Key::from_base64(key).map_err(|e| format!("the key {} cannot be used: {e}", &**key))?;
-            match decoded.verify(bytes, &signature, false) {
-                Ok(()) => return Ok(Voucher::Key(key.to_string())),
-                Err(minisign_verify::Error::UnexpectedKeyId) => refusal = "it was signed with another key".into(),
-                // Of the right key and wrong: that outweighs what other keys say.
-                Err(e) => return Err(format!("its manifest does not belong to its signature: {e}")),
+        match seal::signer(bytes, text, &self.keys) {
+            Ok(key) => Ok(Voucher::Key(key.to_string())),
+            Err(Refusal::Unreadable(e)) => Err(format!("its signature cannot be read: {e}")),
+            Err(Refusal::Key(key, e)) => Err(format!("the key {key} cannot be used: {e}")),
+            Err(Refusal::OtherKey) if self.keys.is_empty() => {
+                Err("no key was given to check its signature with".into())
+            }
+            Err(Refusal::OtherKey) => Err("it was signed with another key".into()),
+            Err(Refusal::OldForm(e) | Refusal::Changed(e)) => {
+                Err(format!("its manifest does not belong to its signature: {e}"))
             }
         }
-        Err(refusal)
     }
 }

@@ -7,7 +7,9 @@ use time::macros::format_description;
 
 use crate::config::{Sha256, SrcVersion, Url};
 use crate::error::{Error, Kind, Result};
+use crate::facts::PackageFile;
 use crate::fetch;
+use crate::module::LARGEST_FILE;
 
 /// The format that this program reads.
 const VERSION: u64 = 1;
@@ -17,8 +19,6 @@ const MODULES: usize = 32;
 const PACKAGES: usize = 16;
 /// Longest text meant for people, in characters.
 const TEXT: usize = 500;
-/// Largest module, as it is fetched, in bytes.
-const MODULE: u64 = 16 << 20;
 /// Largest kernel package, in bytes.
 const PACKAGE: u64 = 512 << 20;
 
@@ -100,6 +100,13 @@ pub struct PackageEntry {
     pub package: String,
     /// `6.12.50-r0`
     pub version: String,
+}
+
+impl From<&PackageEntry> for PackageFile {
+    fn from(entry: &PackageEntry) -> PackageFile {
+        let Artifact { sha256, size, url } = &entry.file;
+        PackageFile { place: url.to_string(), sha256: Some(sha256.to_string()), size: Some(*size) }
+    }
 }
 
 #[derive(Deserialize)]
@@ -211,7 +218,7 @@ fn module(raw: RawModule, url: &Url) -> Result<ModuleEntry> {
         check(url, key, text.as_deref().unwrap_or_default(), text.as_ref().is_none_or(|t| is_text(t)))?;
     }
     Ok(ModuleEntry {
-        file: artifact(url, raw.sha256, raw.size, MODULE, &raw.url)?,
+        file: artifact(url, raw.sha256, raw.size, LARGEST_FILE, &raw.url)?,
         srcversion: raw.srcversion,
         netlink: raw.netlink,
         version: raw.version,

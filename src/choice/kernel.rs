@@ -1,15 +1,12 @@
 //! The pair of kernel and module: every one that could be had, best first, and what speaks against each.
 
 use super::{ANY, Aim, Choice, PassedOver, View, plain};
-use crate::config::{Config, ModuleSource, PackageSource, Reboot, Release, ReleaseChoice};
+use crate::config::{Config, Flavour, ModuleSource, PREFERRED, PackageSource, Reboot, Release, ReleaseChoice};
 use crate::error::{Error, Kind, Result};
 use crate::facts::{Facts, Offer, PackageFile};
 use crate::owned::Rung;
 use crate::preflight;
 use crate::recipe;
-
-/// The pair that the user's document was written for; preferred while it can be had.
-pub const PREFERRED: &str = "6.12.50-0-lts";
 
 /// MiB that a kernel without firmware needs, of modules and of image and initramfs while that is made anew.
 const NEED_KERNEL: u64 = 200;
@@ -82,8 +79,7 @@ pub(super) fn choose(view: View) -> Result<Outcome> {
 fn module_for(config: &Config, facts: &Facts, release: &str) -> bool {
     let offered = facts.candidate_for(release).is_some();
     // The one that was named is meant, not what an earlier run has left.
-    let named = matches!(config.module.source, ModuleSource::File | ModuleSource::Url);
-    if named && facts.candidates().next().is_some() {
+    if config.module.source.is_named() && facts.candidates().next().is_some() {
         return offered;
     }
     offered || facts.modules.amneziawg.get(release).is_some_and(|m| m.vermagic_release == release)
@@ -160,8 +156,7 @@ fn name_of(source: ModuleSource) -> &'static str {
 
 /// A module that was named explicitly and does not fit is an error, never a reason to take another.
 fn check_named(config: &Config, facts: &Facts) -> Result<()> {
-    let named = matches!(config.module.source, ModuleSource::File | ModuleSource::Url);
-    let Some(candidate) = facts.candidates().next().filter(|_| named) else { return Ok(()) };
+    let Some(candidate) = facts.candidates().next().filter(|_| config.module.source.is_named()) else { return Ok(()) };
     let inspection = &candidate.inspection;
     let refuse = |why: String| {
         Err(Error::new(Kind::Artifact, format!("the module from {} cannot be used", candidate.source))
@@ -229,8 +224,7 @@ fn build_targets(view: View) -> Vec<String> {
     if config.kernel.reboot == Reboot::Never {
         return vec![facts.kernel.running.clone()];
     }
-    let offered = facts.apk.iter().flat_map(|a| a.offered.get("linux-lts")).flatten();
-    let newest = offered.filter_map(|v| Release::from_package(crate::config::Flavour::Lts, v).ok()).max();
+    let newest = facts.apk.as_ref().and_then(|apk| apk.kernels(Flavour::Lts).into_iter().next());
     newest.map(|r| r.to_string()).into_iter().collect()
 }
 
@@ -249,7 +243,7 @@ fn module_obstacle(view: View, release: &str) -> Option<String> {
             _ if aim == Aim::Boot => {
                 "it runs, and no module for it is installed (`awg-install upgrade` gets one)".into()
             }
-            ModuleSource::File | ModuleSource::Url => "the module that was given is for another release".into(),
+            source if source.is_named() => "the module that was given is for another release".into(),
             source => format!("no module for it: module.source is {source} and nothing is installed for it"),
         });
     }
@@ -277,19 +271,6 @@ fn locked_down(facts: &Facts) -> Option<String> {
         level => format!("lockdown={level}"),
     };
     Some(format!("the kernel runs with {by} and refuses modules that are not signed by its builder"))
-}
-
-/// Why the repositories do not have a package in this version; nothing where they have not been asked.
-fn offered(facts: &Facts, package: &str, version: &str) -> Option<String> {
-    let apk = facts.apk.as_ref()?;
-    let offered = apk.offered.get(package).cloned().unwrap_or_default();
-    let unknown = offered.is_empty() && !apk.asked && apk.offered_problem.is_none();
-    if unknown || offered.iter().any(|v| v == version) {
-        return None;
-    }
-    let have = if offered.is_empty() { "none".to_string() } else { offered.join(", ") };
-    let problem = apk.offered_problem.as_ref().map(|p| format!(" ({p})")).unwrap_or_default();
-    Some(format!("{package}={version} cannot be had: the repository offers {have}{problem}"))
 }
 
 /// What speaks against getting the kernel itself and starting it.
@@ -327,7 +308,7 @@ fn kernel_obstacle(view: View, release: &str) -> Option<String> {
     if !package_files(config, facts, release).is_empty() {
         return None;
     }
-    offered(facts, &parsed.package(), &parsed.package_version())
+    facts.apk.as_ref()?.lacks(&parsed.package(), &parsed.package_version())
 }
 
 /// A kernel that would fill the disk is not begun with: half of it would be worse than none.

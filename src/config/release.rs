@@ -23,6 +23,9 @@ impl fmt::Display for Flavour {
     }
 }
 
+/// The release that the user's document was written for; preferred while it can be had.
+pub const PREFERRED: &str = "6.12.50-0-lts";
+
 /// A release such as `6.12.50-0-lts`: package version, package build, flavour.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Release {

@@ -35,7 +35,8 @@ pub fn instead(host: &Host) -> Vec<String> {
 pub fn probe(host: &Host, os: &Os, reach: Reach) -> Apk {
     let repositories = parse_repositories(&host.read_text(REPOSITORIES).unwrap_or_default());
     let installed = parse_installed(&host.read_text("/lib/apk/db/installed").unwrap_or_default());
-    let (offered, problem) = offered(host, os, &repositories, reach);
+    let instead = instead(host);
+    let (offered, problem) = offered(host, os, &repositories, &instead, reach);
     Apk {
         world: host.read_text(WORLD).unwrap_or_default().split_whitespace().map(str::to_string).collect(),
         installed: installed.into_iter().filter(|(name, _)| PACKAGES.contains(&name.as_str())).collect(),
@@ -43,7 +44,7 @@ pub fn probe(host: &Host, os: &Os, reach: Reach) -> Apk {
         offered,
         asked: reach == Reach::Network && problem.is_none(),
         offered_problem: problem,
-        bundled: !instead(host).is_empty(),
+        bundled: !instead.is_empty(),
     }
 }
 
@@ -66,13 +67,13 @@ fn offered(
     host: &Host,
     os: &Os,
     repositories: &[String],
+    instead: &[String],
     reach: Reach,
 ) -> (BTreeMap<String, Vec<String>>, Option<String>) {
     let sh = host.shell();
     let mut problem = None;
-    let instead = instead(host);
     let extra: &[String] = &match missing_community(repositories) {
-        _ if !instead.is_empty() => instead.clone(),
+        _ if !instead.is_empty() => instead.to_vec(),
         Some(url) => vec!["-X".into(), url],
         None => Vec::new(),
     };

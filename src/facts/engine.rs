@@ -37,6 +37,11 @@ pub fn probe(host: &Host, config: &Config) -> Engine {
     Engine { installed: true, answers, problem, version: version.unwrap_or_default(), compose: compose(host), image }
 }
 
+/// What images call the architecture that the kernel names so.
+pub fn platform(arch: &str) -> &'static str {
+    if arch == "aarch64" { "arm64" } else { "amd64" }
+}
+
 /// The way to call compose: the engine's plugin, or the program of its own.
 pub fn compose(host: &Host) -> String {
     if PLUGINS.iter().any(|dir| host.exists(format!("{dir}/docker-compose"))) {

@@ -79,8 +79,7 @@ impl Steps<'_> {
 
     /// This module was seen to work with this image.
     fn proven(&self, release: &str) -> bool {
-        let touched =
-            |s: &Step| matches!(s, Step::Pull { .. } | Step::Module { .. } | Step::Build { .. } | Step::Load { .. });
+        let touched = |s: &Step| matches!(s, Step::Pull { .. } | Step::Module { .. } | Step::Load { .. });
         let image = self.facts.engine.image.as_ref().map(|i| i.id.as_str()).unwrap_or_default();
         let proven = self.receipt.and_then(|r| r.proven.as_ref());
         !self.planned(touched)

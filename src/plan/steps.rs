@@ -58,9 +58,7 @@ impl Steps<'_> {
             let old = receipt.map(|r| r.origin.as_str()).filter(|o| !o.is_empty()).unwrap_or(&facts.kernel.running);
             self.remove_old(release, old);
         }
-        if !matches!(facts.os.init.as_str(), "openrc") || switch || serviced(facts) {
-            self.finish(switch);
-        }
+        self.finish(switch);
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! The catalog as a source: what it has for the few releases that this host could run.
 
-use super::{Modules, PREFER};
+use super::Modules;
 use crate::catalog::{Catalog, Shard, Trouble};
-use crate::config::{Config, Flavour, ModuleSource, Release};
+use crate::config::{Config, Flavour, ModuleSource, PREFERRED};
 use crate::error::{Error, Kind, Result};
 use crate::facts::{Candidate, Facts, KernelPackages, Offer, PackageFile, Reach};
 use crate::host::Host;
@@ -46,7 +46,8 @@ fn collect(
     for release in releases(config, facts, &listed) {
         let Some(shard) = catalog.release(&release)? else { continue };
         if !shard.kernel.is_empty() {
-            offer.kernels.push(kernel(&shard));
+            let packages = shard.kernel.iter().map(PackageFile::from).collect();
+            offer.kernels.push(KernelPackages { release: shard.release.clone(), packages });
         }
         match pick(host, config, catalog, facts, &shard)? {
             Ok((candidate, bytes)) => {
@@ -69,14 +70,12 @@ fn releases(config: &Config, facts: &Facts, listed: &[(String, bool)]) -> Vec<St
     if let Some(exact) = config.kernel.release.exact() {
         return vec![exact.to_string()];
     }
-    let offered = facts.apk.iter().flat_map(|a| a.offered.get("linux-lts")).flatten();
-    let mut offered: Vec<Release> = offered.filter_map(|v| Release::from_package(Flavour::Lts, v).ok()).collect();
-    offered.sort();
-    let offered: Vec<String> = offered.iter().rev().map(ToString::to_string).collect();
+    let offered = facts.apk.iter().flat_map(|apk| apk.kernels(Flavour::Lts));
+    let offered: Vec<String> = offered.map(|release| release.to_string()).collect();
     let kernels = listed.iter().filter(|(_, kernel)| *kernel).map(|(release, _)| release.clone());
     let mut list = vec![facts.kernel.running.clone()];
     // The preferred one only where its kernel can be had at all.
-    list.extend(Some(PREFER.to_string()).filter(|p| offered.contains(p) || listed.contains(&(p.clone(), true))));
+    list.extend(Some(PREFERRED.to_string()).filter(|p| offered.contains(p) || listed.contains(&(p.clone(), true))));
     for release in offered.iter().cloned().chain(kernels) {
         if !list.contains(&release) {
             list.push(release);
@@ -84,15 +83,6 @@ fn releases(config: &Config, facts: &Facts, listed: &[(String, bool)]) -> Vec<St
     }
     list.truncate(RELEASES);
     list
-}
-
-fn kernel(shard: &Shard) -> KernelPackages {
-    let file = |p: &crate::catalog::PackageEntry| PackageFile {
-        place: p.file.url.to_string(),
-        sha256: Some(p.file.sha256.to_string()),
-        size: Some(p.file.size),
-    };
-    KernelPackages { release: shard.release.clone(), packages: shard.kernel.iter().map(file).collect() }
 }
 
 type Picked = std::result::Result<(Candidate, Vec<u8>), String>;

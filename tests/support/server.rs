@@ -41,7 +41,7 @@ pub fn serve(answer: impl Fn(usize, &[String], &mut TcpStream) + Send + Sync + '
     Server { url, address, requests }
 }
 
-/// The lines of a request up to the empty one. The client sends no more before it is answered.
+/// The lines of a request up to the empty one, in small letters. The client sends no more before it is answered.
 pub fn head(stream: impl std::io::Read) -> Vec<String> {
     BufReader::new(stream).lines().map_while(|l| l.ok().filter(|l| !l.is_empty())).map(|l| l.to_lowercase()).collect()
 }

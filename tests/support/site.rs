@@ -1,7 +1,7 @@
 //! A site that serves a signed catalog on loopback, and remembers what it was asked.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Cursor, Write};
+use std::io::Cursor;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -11,6 +11,8 @@ use awg_install::host::files::sha256;
 use awg_install::host::log::timestamp;
 use minisign::KeyPair;
 use serde_json::{Value, json};
+
+use super::server;
 
 /// How a path is answered.
 #[derive(Clone)]
@@ -82,11 +84,9 @@ impl Site {
     }
 
     fn answer(&self, mut stream: TcpStream, maker: &Arc<Maker>) {
-        let Ok(reader) = stream.try_clone() else { return };
-        let lines: Vec<String> =
-            BufReader::new(reader).lines().map_while(|l| l.ok().filter(|l| !l.is_empty())).collect();
+        let lines = server::head(&stream);
         let path = lines.first().and_then(|l| l.split(' ').nth(1)).unwrap_or_default().to_string();
-        let condition = lines.iter().find_map(|l| l.to_lowercase().strip_prefix("if-none-match: ").map(String::from));
+        let condition = lines.iter().find_map(|l| l.strip_prefix("if-none-match: ").map(String::from));
         let listed = self.files.lock().expect("no panic").get(&path).cloned();
         let answer = listed.or_else(|| maker(path.trim_start_matches("/catalog/")).map(Answer::File));
         let (status, kind, body, announced) = match answer {
@@ -100,16 +100,13 @@ impl Site {
             },
         };
         let tag = if status.starts_with("200") { format!("ETag: {}\r\n", etag(&body)) } else { String::new() };
-        let head = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{tag}Connection: close\r\n\r\n",
-            announced.unwrap_or(body.len())
-        );
         self.seen.lock().expect("no panic").push(Seen {
             path: path.trim_start_matches("/catalog/").to_string(),
             status: status[..3].parse().expect("a number"),
             bytes: body.len(),
         });
-        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+        let headers = format!("Content-Type: {kind}\r\n{tag}");
+        server::say(&mut stream, status, &headers, &body, announced.unwrap_or(body.len()));
     }
 }
 
