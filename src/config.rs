@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod check;
+mod defaults;
 mod environment;
 mod file;
 mod image;
@@ -22,6 +23,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod value;
+mod words;
 
 pub use image::ImageRef;
 pub use leaf::{Leaf, LeafKind, leaves, schema};
@@ -32,6 +34,7 @@ pub use secret::{REDACTED, Secret, check_password};
 pub use value::{
     AbsolutePath, ContainerName, Host, InputFile, PackageSource, PublicKey, Sha256, SrcVersion, Url, Username,
 };
+pub use words::{Fallback, Firewall, Ipv6, Mode, ModuleSource, Privilege, Reboot, Web};
 
 /// The file format this release reads and writes.
 pub const VERSION: u32 = 1;
@@ -221,220 +224,4 @@ pub struct Backup {
     pub directory: AbsolutePath,
 }
 
-/// A closed set of words. Each variant's comment becomes its help.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-        #[schemars(inline)]
-        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),* }
-
-        impl $name {
-            /// The word in the configuration.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-
-words!(Mode {
-    /// the kernel module, else userspace
-    Auto = "auto",
-    /// the kernel module
-    Kernel = "kernel",
-    /// amneziawg-go in the container
-    Userspace = "userspace",
-    /// plain WireGuard, which can be recognised and blocked
-    Wireguard = "wireguard",
-});
-words!(Fallback {
-    /// the userspace mode
-    Userspace = "userspace",
-    /// stop, and say why
-    Fail = "fail",
-    /// plain WireGuard; needs accept_plain_wireguard
-    Wireguard = "wireguard",
-});
-words!(Reboot {
-    /// reboot when the kernel changes
-    Auto = "auto",
-    /// stay on the running kernel
-    Never = "never",
-    /// start the new kernel without the firmware
-    Kexec = "kexec",
-});
-words!(ModuleSource {
-    /// the first that fits of bundle, image, catalog and build
-    Auto = "auto",
-    /// the offline bundle
-    Bundle = "bundle",
-    /// the container image
-    Image = "image",
-    /// the file in module.path
-    File = "file",
-    /// the address in module.url
-    Url = "url",
-    /// the signed catalog in module.catalog
-    Catalog = "catalog",
-    /// compiled on this host
-    Build = "build",
-});
-impl ModuleSource {
-    /// The module itself is named, and no other is to be looked for.
-    pub fn is_named(self) -> bool {
-        matches!(self, ModuleSource::File | ModuleSource::Url)
-    }
-}
-
-words!(Web {
-    /// nobody from outside; through an SSH tunnel
-    Local = "local",
-    /// everybody, over plain http: the password can be read on the way
-    Public = "public",
-    /// everybody, over https through a Caddy container
-    Https = "https",
-});
-words!(Privilege {
-    /// only what the mode needs
-    Least = "least",
-    /// privileged, NET_ADMIN and SYS_MODULE; needs container.accept_privileged
-    Documented = "documented",
-});
-words!(Ipv6 {
-    /// on where the host has it
-    Auto = "auto",
-    /// on; refused where the host has none
-    On = "on",
-    /// off everywhere
-    Off = "off",
-});
-words!(Firewall {
-    /// open the published ports in the active firewall
-    Auto = "auto",
-    /// leave the firewall alone
-    None = "none",
-});
-
 const EXAMPLE_SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            version: VERSION,
-            mode: Mode::Auto,
-            fallback: Fallback::Userspace,
-            accept_plain_wireguard: false,
-            kernel: Kernel::default(),
-            module: Module::default(),
-            bundle: Bundle::default(),
-            server: Server::default(),
-            container: Container::default(),
-            network: Network::default(),
-            backup: Backup::default(),
-        }
-    }
-}
-
-impl Default for Kernel {
-    fn default() -> Self {
-        Self {
-            release: ReleaseChoice::Auto,
-            package: PackageSource::Repository,
-            package_sha256: None,
-            keep_old: true,
-            reboot: Reboot::Auto,
-            trial_timeout: 300,
-            hold: true,
-        }
-    }
-}
-
-impl Default for Module {
-    fn default() -> Self {
-        Self {
-            source: ModuleSource::Auto,
-            path: None,
-            url: None,
-            sha256: None,
-            catalog: Catalog::default(),
-            build: true,
-            source_url: None,
-            source_sha256: None,
-            denied_srcversions: Vec::new(),
-        }
-    }
-}
-
-/// None, unless whoever built this release has set one: `AWG_CATALOG_URL`, and `AWG_CATALOG_KEYS` with
-/// blanks between the keys.
-impl Default for Catalog {
-    fn default() -> Self {
-        Self::built_in(option_env!("AWG_CATALOG_URL"), option_env!("AWG_CATALOG_KEYS"))
-            .unwrap_or_else(|why| panic!("this build cannot be used: {why}"))
-    }
-}
-
-impl Catalog {
-    fn built_in(url: Option<&str>, keys: Option<&str>) -> Result<Self, String> {
-        let url = url.filter(|u| !u.is_empty()).map(str::parse).transpose();
-        let keys: Result<Vec<PublicKey>, String> =
-            keys.unwrap_or_default().split_whitespace().map(str::parse).collect();
-        let catalog = Self {
-            url: url.map_err(|e| format!("AWG_CATALOG_URL {e}"))?,
-            public_keys: keys.map_err(|e| format!("AWG_CATALOG_KEYS: one {e}"))?,
-        };
-        match catalog.url.is_some() == catalog.public_keys.is_empty() {
-            true => Err("AWG_CATALOG_URL and AWG_CATALOG_KEYS go together".into()),
-            false => Ok(catalog),
-        }
-    }
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            host: None,
-            port: 51820,
-            web_port: 51821,
-            username: None,
-            password_file: None,
-            password: None,
-            dns: Vec::new(),
-            ipv4_cidr: None,
-            ipv6_cidr: None,
-            allowed_ips: Vec::new(),
-            web: Web::Local,
-        }
-    }
-}
-
-impl Default for Container {
-    fn default() -> Self {
-        Self {
-            image: ImageRef::standard(),
-            name: ContainerName::standard(),
-            directory: AbsolutePath::known("/opt/wg-easy"),
-            privilege: Privilege::Least,
-            accept_privileged: false,
-        }
-    }
-}
-
-impl Default for Network {
-    fn default() -> Self {
-        Self { ipv6: Ipv6::Auto, isolate: true, firewall: Firewall::Auto }
-    }
-}
-
-impl Default for Backup {
-    fn default() -> Self {
-        Self { keep: 5, directory: AbsolutePath::known("/var/lib/awg-install/backup") }
-    }
-}

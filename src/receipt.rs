@@ -12,7 +12,7 @@ use crate::host::{Host, files::Owner};
 pub const STATE_DIR: &str = "/var/lib/awg-install";
 pub const PATH: &str = "/var/lib/awg-install/receipt.json";
 pub const LOCK: &str = "/var/lib/awg-install/lock";
-pub const COPIES: &str = "/var/lib/awg-install/backup";
+pub const COPIES: &str = "/var/lib/awg-install/copies";
 pub const SCHEMA: u32 = 1;
 /// A reboot that does not happen is asked for this many times in all.
 pub const MAX_REBOOTS: u32 = 3;

@@ -24,7 +24,7 @@ const INCIDENTAL: &[&str] = &[
     "/boot/extlinux.conf.old",
     "/proc/sys/kernel/random/boot_id",
     "/run/awg-install.lock",
-    "/var/lib/awg-install/backup",
+    "/var/lib/awg-install/copies",
     "/var/log/awg-install.log",
 ];
 

@@ -37,20 +37,38 @@ def ensure():
     if prefix and not shutil.which("sudo"):
         return f"{', '.join(missing)} missing; install them as root"
     print(f"lab: installs with apt: {' '.join(missing)}", file=sys.stderr)
-    # All are named, so that apt chooses versions that go together: a newer qemu-utils from elsewhere
-    # would be removed by an older qemu-system.
-    for command in (["apt-get", "-qq", "update"],
-                    ["apt-get", "-qq", "install", "-y", "--no-install-recommends", *_NEEDED]):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        done = subprocess.run([*prefix, *command], env=environment, text=True,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            return f"`{' '.join(command)}` failed: {last}"
+    problem = _apt(prefix, "update")
+    # All are named, so that apt chooses versions that go together.
+    problem = problem or _apt(prefix, "install", "-y", "--no-install-recommends", *_NEEDED)
+    if problem:
+        # A newer qemu-utils from elsewhere (backports, say) keeps the archive's qemu-system out: both from there.
+        version = _candidate("qemu-system-x86")
+        pinned = [f"{name}={version}" if name == "qemu-utils" and version else name for name in _NEEDED]
+        problem = _apt(prefix, "install", "-y", "--no-install-recommends", "--allow-downgrades", *pinned)
+    if problem:
+        return problem
     importlib.invalidate_caches()
     # All of them: installing one may have taken another away.
     still = [package for package, test in _NEEDED.items() if not _present(*test)]
     return f"{', '.join(still)} installed, yet not found" if still else None
+
+
+def _apt(prefix, *words):
+    """Runs apt-get; the problem in one line, or None."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run([*prefix, "apt-get", "-qq", *words], env=environment, text=True,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if done.returncode == 0:
+        return None
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    return f"`apt-get {' '.join(words)}` failed: {last}"
+
+
+def _candidate(package):
+    """The version that the archive would give."""
+    said = subprocess.run(["apt-cache", "policy", package], capture_output=True, text=True).stdout
+    lines = [line.split() for line in said.splitlines()]
+    return next((words[1] for words in lines if words[:1] == ["Candidate:"]), None)
 
 
 def _present(kind, name):
