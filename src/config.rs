@@ -199,7 +199,7 @@ pub struct Container {
     pub privilege: Privilege,
     /// Allows `privilege: documented`. Whoever controls such a container controls the host.
     pub accept_privileged: bool,
-    /// MiB of memory that the container may use, without swap; beyond that it is ended and started anew.
+    /// MiB of memory that the container may use, without swap. Beyond that the kernel ends a process of it.
     #[schemars(range(min = 128, max = 1048576))]
     pub memory: u32,
 }

@@ -53,6 +53,7 @@ container:
   directory: /srv/wg
   privilege: documented
   accept_privileged: true
+  memory: 768
 network:
   ipv6: "off"
   isolate: false
@@ -164,7 +165,7 @@ fn every_leaf_explains_itself() {
             assert!(choices.iter().any(|c| *default == c.word));
         }
     }
-    assert_eq!(leaves().len(), 45);
+    assert_eq!(leaves().len(), 46);
     let secrets: Vec<&str> = leaves().iter().filter(|l| l.secret).map(|l| l.path.as_str()).collect();
     assert_eq!(secrets, ["server.password"]);
     assert_eq!(super::leaf::leaf("server.password").unwrap().flag(), None);
