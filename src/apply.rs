@@ -12,11 +12,11 @@ use crate::host::{Host, Limits};
 use crate::owned::{Owned, SELF};
 use crate::plan::{self, Plan};
 use crate::reboot::{self, End};
-use crate::receipt::{Change, Receipt};
+use crate::receipt::{Change, Receipt, State};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, daemon, image, kernel, module, proof};
+use crate::{bootloader, container, daemon, image, kernel, module, proof, pull};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -66,9 +66,15 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let host = run.host;
     let id = step.id();
     let directory = run.config.container.directory.to_string();
-    let again = receipt.is_started(&id);
+    let before = receipt.state(&id);
     change::record(host, step, &directory, receipt)?;
-    act(run, plan, receipt, step, started, again)?;
+    let acted = act(run, plan, receipt, step, started, before == Some(State::Started));
+    if acted.is_err() && matches!(step, Step::Pull { .. }) {
+        // It has left nothing behind: what the operator loads by hand meanwhile is not to be distrusted.
+        receipt.take_back(&id, before);
+        receipt.save(host)?;
+    }
+    acted?;
     // What tools have written is on the disk before the receipt says that it is: few of them see to that.
     host.sync();
     receipt.finish(&id);
@@ -107,7 +113,7 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         Step::Start { service } => {
             host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service").map(drop)
         }
-        Step::Pull { image } => container::pull(host, image, &facts.arch, again),
+        Step::Pull { .. } => pull::pull(host, run.config, &facts.arch, again),
         Step::Extract { image } => {
             image::look(host, image, Some(plan.choice.rung).filter(|_| plan.choice.open.is_none()))
         }

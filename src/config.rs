@@ -25,14 +25,15 @@ mod tests;
 mod value;
 mod words;
 
-pub use image::ImageRef;
+pub use image::{DOCKER_HUB, ImageRef, KNOWN_MAJOR, same_repository, unknown_major};
 pub use leaf::{Leaf, LeafKind, leaves, schema};
 pub use load::{Loaded, MAX_FILE, Origin, Sources, load};
 pub use release::{Flavour, PREFERRED, Release, ReleaseChoice};
 pub use render::{render_effective, render_example};
-pub use secret::{REDACTED, Secret, check_password};
+pub use secret::{MAX_TOKEN, REDACTED, Secret, check_password};
 pub use value::{
-    AbsolutePath, ContainerName, Host, InputFile, PackageSource, PublicKey, Sha256, SrcVersion, Url, Username,
+    AbsolutePath, ContainerName, Host, InputFile, PackageSource, PublicKey, RegistryUser, Sha256, SrcVersion, Url,
+    Username,
 };
 pub use words::{Fallback, Firewall, Ipv6, Mode, ModuleSource, Privilege, Reboot, Web};
 
@@ -191,6 +192,7 @@ pub struct Server {
 pub struct Container {
     /// Image to run; pinned to the digest found at the first pull.
     pub image: ImageRef,
+    pub registry: Registry,
     /// Name of the container.
     pub name: ContainerName,
     /// Directory of compose file, environment file and data.
@@ -199,6 +201,23 @@ pub struct Container {
     pub privilege: Privilege,
     /// Allows `privilege: documented`. Whoever controls such a container controls the host.
     pub accept_privileged: bool,
+}
+
+/// Login at the registry that container.image names; no other registry gets it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registry {
+    /// User name; goes together with a password.
+    #[schemars(extend("x-example" = "reader"))]
+    pub username: Option<RegistryUser>,
+    /// File that holds the registry's password or token (an absolute path, read at every pull), or - for standard
+    /// input.
+    #[schemars(extend("x-example" = "/root/registry.password"))]
+    pub password_file: Option<InputFile>,
+    /// The registry's password or token. It is not kept on the host: an upgrade needs it again, or the file.
+    #[serde(deserialize_with = "secret::token")]
+    #[schemars(extend("minLength" = 1, "maxLength" = 16384, "x-example" = "a token", "x-secret" = true))]
+    pub password: Option<Secret>,
 }
 
 /// How packets get in and out.

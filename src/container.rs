@@ -1,10 +1,9 @@
-//! The image and the container: pull, create, and prove what runs.
+//! The container: create it, and prove what runs.
 
 use std::time::{Duration, Instant};
 
 use xshell::{Cmd, cmd};
 
-use crate::bundle;
 use crate::config::Config;
 use crate::daemon;
 use crate::error::{Error, Result};
@@ -33,33 +32,6 @@ pub fn wait_for_start(host: &Host, name: &str) {
     while !host.is_fake() && starting() && began.elapsed() < READY && host.stop_requested().is_none() {
         std::thread::sleep(Duration::from_secs(1));
     }
-}
-
-/// Fetches the image and checks that it fits this machine.
-pub fn pull(host: &Host, image: &str, arch: &str, again: bool) -> Result<()> {
-    let sh = host.shell();
-    if again {
-        // The engine believes in layers that a power cut has emptied; what is in use stays.
-        host.ask(cmd!(sh, "docker image rm {image}"), Limits::seconds(120));
-    }
-    let bundled = bundle::opened(host).and_then(|b| b.image_file().filter(|_| b.holds_image(image)));
-    let out = match bundled.map(|file| host.path(file)) {
-        Some(file) => host.ask(cmd!(sh, "docker load --quiet --input {file}"), Limits::seconds(1800)),
-        None => host.ask(cmd!(sh, "docker pull --quiet {image}"), Limits::seconds(1800)),
-    };
-    if !out.ok() {
-        return Err(out.error(format!("pulling {image} failed")).remedy(
-            "check the name, the network and whether the registry asks for a login; nothing was restarted, run this again afterwards",
-        ));
-    }
-    let got =
-        engine::image(host, image).ok_or_else(|| Error::step(format!("{image} was pulled and cannot be inspected")))?;
-    let wanted = engine::platform(arch);
-    if got.architecture != wanted {
-        return Err(Error::step(format!("{image} is for {}, this machine needs {wanted}", got.architecture))
-            .remedy("name an image for this architecture"));
-    }
-    Ok(())
 }
 
 /// Creates or recreates the container from the compose file.

@@ -268,6 +268,9 @@ pub struct Image {
     pub id: String,
     pub digest: Option<String>,
     pub architecture: String,
+    /// The version of wg-easy that it says it is, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Which of the programs that matter it has; absent until it was looked into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programs: Option<Vec<String>>,

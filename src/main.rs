@@ -138,7 +138,8 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
         Command::BundleCreate(args) => {
             host.require_root()?;
             let _lock = run::lock(host)?;
-            let config = setup::loaded(host, cli)?.config;
+            let mut config = setup::loaded(host, cli)?.config;
+            setup::registry_input(&mut config)?;
             let created = receipt::timestamp();
             let order = bundle::Order {
                 file: &args.file,

@@ -41,6 +41,11 @@ impl Plan {
         if self.choice.degraded { 8 } else { 0 }
     }
 
+    /// Whether the image is to be fetched.
+    pub fn pulls(&self) -> bool {
+        self.steps.iter().any(|p| matches!(p.step, Step::Pull { .. }))
+    }
+
     /// Whether the package mirror has a say: packages are wanted, or a better rung was passed over.
     pub fn needs_mirror(&self) -> bool {
         let packages = |s: &Step| matches!(s, Step::Repository { .. } | Step::Packages { .. } | Step::Kernel { .. });

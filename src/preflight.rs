@@ -32,6 +32,7 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
         config.require_server()?;
     }
     running_kernel(facts, choice)?;
+    image(config, facts)?;
     programs(config, facts, choice)?;
     ports(config, facts)?;
     engine(facts)?;
@@ -123,6 +124,15 @@ pub fn programs_of(rung: Rung) -> &'static [&'static str] {
         Rung::Kernel => &["awg", "awg-quick"],
         Rung::Userspace => &["awg", "awg-quick", "amneziawg-go"],
         Rung::Wireguard => &["wg", "wg-quick"],
+    }
+}
+
+/// One that is here must fit; what is to be pulled from a registry may need a login.
+fn image(config: &Config, facts: &Facts) -> Result<()> {
+    match &facts.engine.image {
+        Some(image) => image.misfit(&config.container.image.to_string(), &facts.arch).map_or(Ok(()), Err),
+        None if facts.apk.as_ref().is_some_and(|a| a.bundled) => Ok(()),
+        None => config.require_login(),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::kernel;
 use crate::module;
 use crate::owned::{CONFIG, GUARD, HOOK, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, WATCHDOG};
 use crate::plan::{self, Plan};
+use crate::pull;
 use crate::reboot::{self, End};
 use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
 use crate::report::Report;
@@ -173,7 +174,8 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
         if let Some(receipt) = &mut receipt {
             take_back_ruled_out(host, config, receipt, aim)?;
         }
-        let planned = look_and_plan(host, config, receipt.as_ref(), aim, aim == Aim::Upgrade && looks == 0);
+        let planned = look_and_plan(host, config, receipt.as_ref(), aim, aim == Aim::Upgrade && looks == 0)
+            .and_then(|all| if all.0.pulls() { pull::foresee(host, config).map(|()| all) } else { Ok(all) });
         let (plan, facts, modules) = match planned {
             Ok(all) => all,
             Err(error) => return Err(end_failed(host, receipt, error)),

@@ -13,6 +13,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<()> {
     bundle(loaded, config)?;
     server(loaded, config)?;
     lists(loaded, config)?;
+    registry(loaded, config)?;
     container(loaded, config)
 }
 
@@ -39,6 +40,19 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// What a pull cannot do without, where a login at the registry is configured.
+    pub fn require_login(&self) -> Result<()> {
+        let login = &self.container.registry;
+        if login.username.is_none() || login.password.is_some() || login.password_file.is_some() {
+            return Ok(());
+        }
+        let message = "container.registry.password: missing, and container.registry.username is given";
+        Err(Error::new(Kind::Config, message)
+            .cause("a password that was given directly, or on standard input, is not kept on the host")
+            .remedy("give container.registry.password_file, AWG_CONTAINER_REGISTRY_PASSWORD, or \
+                     --container-registry-password-file - for standard input"))
     }
 }
 
@@ -259,6 +273,28 @@ fn lists(loaded: &Loaded, config: &Config) -> Result<()> {
         if let Some((_, entry)) = repeated {
             return wrong(loaded, key, format!("lists {entry} twice"), "leave one of them out");
         }
+    }
+    Ok(())
+}
+
+/// A login is a name and a password.
+fn registry(loaded: &Loaded, config: &Config) -> Result<()> {
+    const FILE: &str = "container.registry.password_file";
+    let login = &config.container.registry;
+    let file = login.password_file.as_deref();
+    for (key, given) in [("container.registry.password", login.password.is_some()), (FILE, file.is_some())] {
+        if given && login.username.is_none() {
+            let remedy = format!("add the user name, or leave {key} out");
+            return wrong(loaded, key, "is given without container.registry.username", remedy);
+        }
+    }
+    if file == Some("-") && config.server.password_file.as_deref() == Some("-") {
+        let remedy = "put one of the two passwords in a file";
+        return wrong(loaded, FILE, "is standard input, and so is server.password_file", remedy);
+    }
+    if file.is_some_and(|f| f != "-" && !f.starts_with('/')) {
+        let remedy = "write it from the root: /root/registry.password";
+        return wrong(loaded, FILE, "is no absolute path, and an upgrade reads it again", remedy);
     }
     Ok(())
 }

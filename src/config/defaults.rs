@@ -97,6 +97,7 @@ impl Default for Container {
     fn default() -> Self {
         Self {
             image: ImageRef::standard(),
+            registry: Registry::default(),
             name: ContainerName::standard(),
             directory: AbsolutePath::known("/opt/wg-easy"),
             privilege: Privilege::Least,

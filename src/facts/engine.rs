@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{Container, Engine, Image};
-use crate::config::Config;
+use crate::config::{Config, KNOWN_MAJOR, same_repository, unknown_major};
+use crate::error::Error;
 use crate::host::{Host, Reply};
 
 /// Label that says which rendering a container was made from.
@@ -54,7 +55,7 @@ pub fn compose(host: &Host) -> String {
 }
 
 pub fn image(host: &Host, reference: &str) -> Option<Image> {
-    let image = parse_image(&host.engine_get(&format!("/images/{reference}/json")).found()?)?;
+    let image = parse_image(&host.engine_get(&format!("/images/{reference}/json")).found()?, reference)?;
     let Some(contents) = super::image::contents(host, &image.id) else { return Some(image) };
     let generation = contents.tools.as_deref().and_then(super::image::generation);
     Some(Image { programs: Some(contents.programs), generation, ..image })
@@ -94,15 +95,54 @@ pub fn parse_device_type(uevent: &str) -> Option<String> {
     uevent.lines().find_map(|l| l.strip_prefix("DEVTYPE=")).map(str::to_string)
 }
 
-/// The answer to `/images/NAME/json`.
-pub fn parse_image(image: &Value) -> Option<Image> {
+impl Image {
+    /// Why it cannot be used here: it is for another architecture, or a version of wg-easy that this release does
+    /// not know.
+    pub fn misfit(&self, reference: &str, arch: &str) -> Option<Error> {
+        let wanted = platform(arch);
+        if !self.architecture.is_empty() && self.architecture != wanted {
+            let message = format!("{reference} is for {}, this machine needs {wanted}", self.architecture);
+            return Some(Error::host(message).remedy("name an image for this architecture (container.image)"));
+        }
+        let version = self.version.as_deref().filter(|v| unknown_major(v).is_some())?;
+        let message = format!("{reference} is wg-easy {version}; this release knows only version {KNOWN_MAJOR}");
+        let error = Error::host(message).cause("its label org.opencontainers.image.version says so");
+        Some(error.remedy(format!("name an image of wg-easy {KNOWN_MAJOR} (container.image), or take a newer release")))
+    }
+}
+
+/// The answer to `/images/NAME/json` for that name.
+pub fn parse_image(image: &Value, reference: &str) -> Option<Image> {
     Some(Image {
         id: image["Id"].as_str()?.to_string(),
-        digest: image["RepoDigests"][0].as_str().map(str::to_string),
+        digest: digest(image, reference),
+        version: version(&image["Config"]["Labels"], reference),
         architecture: image["Architecture"].as_str().unwrap_or_default().to_string(),
         programs: None,
         generation: None,
     })
+}
+
+/// The digest that the repository of the reference knows the image by: an image may have come from several.
+fn digest(image: &Value, reference: &str) -> Option<String> {
+    let all = || image["RepoDigests"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let asked = reference.split_once('@').map(|(_, digest)| digest);
+    let known = || all().filter(|d| same_repository(d, reference));
+    let exact = known().find(|d| asked.is_some_and(|asked| d.ends_with(asked)));
+    exact.or_else(|| known().next()).map(str::to_string)
+}
+
+/// The version in an image's labels, where they are wg-easy's own: a base image leaves its labels to all that is
+/// built on it.
+fn version(labels: &Value, reference: &str) -> Option<String> {
+    let label = |name: &str| labels[format!("org.opencontainers.image.{name}")].as_str();
+    let mut names = ["title", "source", "ref.name"].into_iter().filter_map(label).peekable();
+    let repository = reference.split('@').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    let own = match names.peek() {
+        Some(_) => names.any(|name| name.trim_end_matches(".git").ends_with("wg-easy")),
+        None => repository.split(':').next().unwrap_or_default().ends_with("wg-easy"),
+    };
+    label("version").filter(|_| own).map(str::to_string)
 }
 
 /// The answer to `/containers/NAME/json`.
@@ -149,6 +189,45 @@ mod tests {
         assert_eq!((c.revision.as_str(), c.address.as_str()), ("abc", "10.42.42.2"));
         assert_eq!(parse_container(&json!({"message": "No such container: x"})), None);
         assert_eq!(parse_container(&Value::Null), None);
+    }
+
+    #[test]
+    fn digests_of_the_repository_that_was_asked() {
+        let of = |digests: &[&str], reference: &str| {
+            parse_image(&json!({"Id": "sha256:1", "RepoDigests": digests}), reference).unwrap().digest
+        };
+        let all = ["ghcr.io/wg-easy/wg-easy@sha256:aa", "me/wg-easy@sha256:bb", "me/wg-easy@sha256:cc"];
+        assert_eq!(of(&all, "docker.io/me/wg-easy:15").as_deref(), Some("me/wg-easy@sha256:bb"));
+        assert_eq!(of(&all, "me/wg-easy:15@sha256:cc").as_deref(), Some("me/wg-easy@sha256:cc"));
+        assert_eq!(of(&all, "ghcr.io/wg-easy/wg-easy:15").as_deref(), Some("ghcr.io/wg-easy/wg-easy@sha256:aa"));
+        assert_eq!(of(&all, "other.example/wg-easy:15"), None, "it would be asked of another registry");
+        assert_eq!(of(&[], "me/wg-easy:15"), None, "one that was loaded from a file");
+    }
+
+    #[test]
+    fn images_that_cannot_be_used() {
+        let said = |architecture: &str, labels: Value, reference: &str| {
+            let image = json!({"Id": "sha256:1", "Architecture": architecture, "Config": {"Labels": labels}});
+            parse_image(&image, reference).unwrap().misfit(reference, "x86_64").map(|e| e.message)
+        };
+        let label = |name: &str| format!("org.opencontainers.image.{name}");
+        let versioned = |version: &str| json!({label("version"): version});
+        let ours = "ghcr.io/wg-easy/wg-easy:edge";
+        assert_eq!(said("amd64", Value::Null, ours), None);
+        assert_eq!(said("amd64", versioned("15.1.0"), ours), None);
+        assert_eq!(said("amd64", versioned("edge"), ours), None);
+        let wrong = said("arm64", Value::Null, ours).unwrap();
+        assert_eq!(wrong, format!("{ours} is for arm64, this machine needs amd64"));
+        let newer = format!("{ours} is wg-easy 16.0.1; this release knows only version 15");
+        assert_eq!(said("amd64", versioned("16.0.1"), ours), Some(newer));
+        // The label of what it was built on, and that of a program with versions of its own.
+        let ubuntu = json!({label("version"): "24.04", label("ref.name"): "ubuntu"});
+        assert_eq!(said("amd64", ubuntu, "me/wg-easy:15"), None);
+        let other = json!({label("version"): "2.1", label("title"): "awg-easy"});
+        assert_eq!(said("amd64", other, "me/wg-easy:15"), None);
+        assert_eq!(said("amd64", versioned("3.20"), "me/vpn:15"), None);
+        let source = json!({label("version"): "14", label("source"): "https://github.com/wg-easy/wg-easy.git"});
+        assert!(said("amd64", source, "me/vpn:15").is_some());
     }
 
     #[test]
