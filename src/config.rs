@@ -201,6 +201,9 @@ pub struct Container {
     pub privilege: Privilege,
     /// Allows `privilege: documented`. Whoever controls such a container controls the host.
     pub accept_privileged: bool,
+    /// MiB of memory that the container may use, without swap; beyond that it is ended and started anew.
+    #[schemars(range(min = 128, max = 1048576))]
+    pub memory: u32,
 }
 
 /// Login at the registry that container.image names; no other registry gets it.

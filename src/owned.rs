@@ -227,7 +227,7 @@ fn fill(name: &str, context: minijinja::Value) -> Result<String> {
     environment.set_lstrip_blocks(true);
     environment.set_keep_trailing_newline(true);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.add_filter("yaml", |v: String| serde_json::to_string(&v).expect("a string"));
+    environment.add_filter("yaml", |v: String| container::yaml(&v));
     let text = TEMPLATES.iter().find(|(n, _)| *n == name).expect("a template of ours").1;
     environment
         .render_named_str(name, text, context)

@@ -1,7 +1,7 @@
 //! What can be known to fail is found before anything is changed.
 
 use crate::choice::Choice;
-use crate::config::{Config, Release, Web};
+use crate::config::{Config, Privilege, Release, Web};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::owned::Rung;
@@ -57,6 +57,20 @@ pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: 
         notes.push(format!(
             "server.web: public opens tcp {} for everybody, over plain http: the password can be read on its way",
             config.server.web_port
+        ));
+    }
+    if config.container.privilege == Privilege::Documented {
+        // accept_privileged has allowed it; it is called what it is all the same.
+        let whoever = match config.server.web {
+            Web::Local => "whoever controls the container",
+            Web::Public | Web::Https => "whoever has the admin page's password, from anywhere,",
+        };
+        notes.push(format!("container.privilege: documented: {whoever} is root on this host"));
+    }
+    if facts.memory_mib > 0 && u64::from(config.container.memory) > facts.memory_mib {
+        notes.push(format!(
+            "container.memory: {} MiB are more than this host has ({} MiB): the limit is without effect",
+            config.container.memory, facts.memory_mib
         ));
     }
     if facts.os.diskless {

@@ -102,6 +102,7 @@ impl Default for Container {
             directory: AbsolutePath::known("/opt/wg-easy"),
             privilege: Privilege::Least,
             accept_privileged: false,
+            memory: 512,
         }
     }
 }

@@ -48,6 +48,9 @@ impl Steps<'_> {
         });
         let rewritten = rewritten || !current;
         if !facts.database {
+            // The password goes as soon as it is proven that the server has taken it over, and what is proven to be
+            // ready is the container that stays: a proof of one that is made anew afterwards would say nothing
+            // about its successor, and one that fails would leave the password on the disk.
             self.add(Step::Compose, "made from the compose file");
             self.add(Step::FirstStart, "it keeps its first settings in its database from then on");
             let path = Owned::Environment.path(self.config);
