@@ -16,7 +16,7 @@ use crate::receipt::{Change, Receipt};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, daemon, image, kernel, module, proof};
+use crate::{bootloader, container, daemon, https, image, kernel, module, proof};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -140,6 +140,11 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
             run.report.proof(interface, run.config.server.port, seen.web);
             Ok(())
         }
+        Step::Https { url } => {
+            let proof = https::prove(host, run.config, again)?;
+            run.report.https(url, &proof);
+            Ok(())
+        }
         Step::Finish => change::remove_services(host),
     }
 }
@@ -173,6 +178,9 @@ fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Resu
     facts.database |= started;
     if file == Owned::Compose && facts.engine.image.is_none() && host.which("docker").is_some() {
         facts.engine.image = engine::image(host, &run.config.container.image.to_string());
+    }
+    if let Some(https) = facts.https.as_mut().filter(|h| file == Owned::Compose && h.image.is_none()) {
+        https.image = engine::image(host, &run.config.server.https.image.to_string());
     }
     let inputs = plan::inputs(run.config, &facts, plan.choice.rung)?;
     let text = file.render(&inputs)?;

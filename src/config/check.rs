@@ -1,5 +1,7 @@
 //! Rules that tie keys to each other. What a single value may be is its type's business.
 
+mod https;
+
 use std::net::IpAddr;
 
 use super::{Config, Fallback, Loaded, Mode, ModuleSource, Origin, PackageSource, Privilege, Web};
@@ -12,6 +14,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<()> {
     module(loaded, config)?;
     bundle(loaded, config)?;
     server(loaded, config)?;
+    https::check(loaded, config)?;
     lists(loaded, config)?;
     container(loaded, config)
 }
