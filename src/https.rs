@@ -128,7 +128,7 @@ fn complaints(log: &str) -> Vec<String> {
     let mut said: Vec<String> = Vec::new();
     for line in log.lines().rev() {
         let text = match serde_json::from_str::<Value>(line) {
-            Ok(entry) if ["error", "warn", "fatal"].iter().any(|level| entry["level"] == *level) => {
+            Ok(entry) if ["error", "fatal"].iter().any(|level| entry["level"] == *level) => {
                 let part = |key: &str| entry[key].as_str().map(str::to_string);
                 [part("msg"), part("error")].into_iter().flatten().collect::<Vec<_>>().join(": ")
             }
