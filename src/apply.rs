@@ -16,7 +16,7 @@ use crate::receipt::{Change, Receipt, State};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, daemon, image, kernel, module, proof, pull};
+use crate::{bootloader, container, daemon, https, image, kernel, module, proof, pull};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -113,7 +113,12 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         Step::Start { service } => {
             host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service").map(drop)
         }
-        Step::Pull { .. } => pull::pull(host, run.config, &facts.arch, again),
+        Step::Pull { image } => {
+            let of_the_page = &run.config.server.https.image;
+            let own = &run.config.container.image;
+            let image = if *image == of_the_page.to_string() { of_the_page } else { own };
+            pull::pull(host, run.config, image, &facts.arch, again)
+        }
         Step::Extract { image } => {
             image::look(host, image, Some(plan.choice.rung).filter(|_| plan.choice.open.is_none()))
         }
@@ -144,6 +149,11 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         Step::Ready { interface } => {
             let seen = container::prove(host, run.config, interface)?;
             run.report.proof(interface, run.config.server.port, seen.web);
+            Ok(())
+        }
+        Step::Https { url } => {
+            let proof = https::prove(host, run.config, again)?;
+            run.report.https(url, &proof);
             Ok(())
         }
         Step::Finish => change::remove_services(host),
@@ -179,6 +189,9 @@ fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Resu
     facts.database |= started;
     if file == Owned::Compose && facts.engine.image.is_none() && host.which("docker").is_some() {
         facts.engine.image = engine::image(host, &run.config.container.image.to_string());
+    }
+    if let Some(https) = facts.https.as_mut().filter(|h| file == Owned::Compose && h.image.is_none()) {
+        https.image = engine::image(host, &run.config.server.https.image.to_string());
     }
     let inputs = plan::inputs(run.config, &facts, plan.choice.rung)?;
     let text = file.render(&inputs)?;

@@ -33,6 +33,10 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
             match owned {
                 Owned::ModulesLoad => changes.extend(unloaded(host, Rung::all_modules())),
                 Owned::Sysctl => changes.extend(sysctl_values(host, SYSCTLS.iter().copied())),
+                // Certificates and keys: whoever keeps the server's data keeps these.
+                Owned::Caddyfile if !host.exists(format!("{directory}/caddy")) => {
+                    changes.push(Change::Data { path: format!("{directory}/caddy") });
+                }
                 _ => {}
             }
             file(&mut changes, path)?;
@@ -106,7 +110,7 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
         // What is cleaned was made by an earlier step, which undoes it. The cache goes at the very end of a
         // rollback, which may need what lies in it.
         Step::Clean { .. } | Step::Prove { .. } | Step::Extract { .. } | Step::Build { .. } => {}
-        Step::FirstStart | Step::Ready { .. } | Step::Reboot { .. } | Step::Finish => {}
+        Step::FirstStart | Step::Ready { .. } | Step::Https { .. } | Step::Reboot { .. } | Step::Finish => {}
     }
     Ok(changes)
 }

@@ -32,8 +32,8 @@ pub use release::{Flavour, PREFERRED, Release, ReleaseChoice};
 pub use render::{render_effective, render_example};
 pub use secret::{MAX_TOKEN, REDACTED, Secret, check_password};
 pub use value::{
-    AbsolutePath, ContainerName, Host, InputFile, PackageSource, PublicKey, RegistryUser, Sha256, SrcVersion, Url,
-    Username,
+    AbsolutePath, ContainerName, Email, Host, InputFile, PackageSource, PublicKey, RegistryUser, Sha256, SrcVersion,
+    Url, Username,
 };
 pub use words::{Fallback, Firewall, Ipv6, Mode, ModuleSource, Privilege, Reboot, Web};
 
@@ -184,6 +184,32 @@ pub struct Server {
     pub allowed_ips: Vec<IpNet>,
     /// Who can open the admin page.
     pub web: Web,
+    pub https: Https,
+}
+
+/// The Caddy container in front of the admin page, for `web: https`. Where server.host is a DNS name, its certificate
+/// comes from an ACME authority, which must reach this host at that name; where it is an address, from an authority of
+/// Caddy's own, which browsers warn of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Https {
+    /// Image of Caddy 2; pinned to the digest found at the first pull.
+    pub image: ImageRef,
+    /// TCP port of the page.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// TCP port that leads to the page, and where the authority asks. It asks at port 80, or at 443.
+    #[schemars(range(min = 1, max = 65535))]
+    pub http_port: u16,
+    /// Address that the authority knows the account by.
+    #[schemars(extend("x-example" = "admin@example.org"))]
+    pub email: Option<Email>,
+    /// ACME directory of another authority. Absent: Caddy's own choice, Let's Encrypt.
+    #[schemars(extend("x-example" = "https://ca.example.org/acme/acme/directory"))]
+    pub acme_directory: Option<Url>,
+    /// File with the root certificate of that authority (PEM), where it is none that everybody knows.
+    #[schemars(extend("x-example" = "/root/ca.pem"))]
+    pub acme_root: Option<AbsolutePath>,
 }
 
 /// The wg-easy container.

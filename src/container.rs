@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use xshell::{Cmd, cmd};
 
-use crate::config::Config;
+use crate::config::{Config, Web};
 use crate::daemon;
 use crate::error::{Error, Result};
 use crate::facts::network::parse_sockets;
@@ -42,10 +42,15 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
         return Err(Error::step("docker compose does not work").remedy("install the package docker-cli-compose"));
     }
     host.make_dirs(format!("{directory}/data"), 0o700)?;
+    if config.server.web == Web::Https {
+        for kept in ["data", "config"] {
+            host.make_dirs(format!("{directory}/caddy/{kept}"), 0o700)?;
+        }
+    }
     let check = compose_command(host, &compose, &directory).arg("config").arg("--quiet");
     host.run(check, Limits::seconds(60), "checking the compose file")?;
     let up = || {
-        let up = compose_command(host, &compose, &directory).arg("up").arg("--detach");
+        let up = compose_command(host, &compose, &directory).args(["up", "--detach", "--remove-orphans"]);
         host.ask(up, Limits::seconds(600))
     };
     let mut out = up();
@@ -54,7 +59,7 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
     if !out.ok()
         && out.tail(20).contains("port is already allocated")
         && daemon::is_serviced(host)
-        && engine::runs_only(host, &config.container.name)
+        && engine::runs_only_ours(host, config)
     {
         daemon::restart(host)?;
         out = up();

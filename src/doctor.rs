@@ -9,6 +9,7 @@ use crate::container;
 use crate::error::{Error, Result};
 use crate::facts::{Facts, Reach};
 use crate::host::Host;
+use crate::https;
 use crate::owned::Rung;
 use crate::plan;
 use crate::proof;
@@ -83,6 +84,10 @@ fn checks(host: &Host, config: &Config, facts: &Facts, receipt: Option<&Receipt>
             format!("healthy, wg0 is {}, UDP {} bound{web}", rung.interface(), config.server.port)
         }),
     ));
+    if facts.https.is_some() {
+        let seen = https::prove(host, config, false).map(|page| https::seen(&page));
+        checks.push(Check::of("https", seen));
+    }
     checks.push(match planned {
         Err(error) => Check::bad("drift", error),
         Ok(plan) if plan.steps.is_empty() => Check::good("drift", "the host is as it was left"),

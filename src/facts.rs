@@ -7,6 +7,7 @@ pub mod apk;
 pub mod boot;
 pub mod engine;
 pub mod grub;
+pub mod https;
 pub mod image;
 pub mod kernel;
 pub mod mounts;
@@ -40,6 +41,9 @@ pub struct Facts {
     pub offers: Vec<Offer>,
     pub engine: Engine,
     pub container: Option<Container>,
+    /// What stands in front of the admin page; absent where https was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<https::Https>,
     pub network: Network,
     /// MiB of memory in all.
     pub memory_mib: u64,
@@ -338,6 +342,7 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
     let apk = (os.id == "alpine").then(|| apk::probe(host, &os, reach));
     let engine = engine::probe(host, config);
     let container = if engine.answers { engine::container(host, &config.container.name) } else { None };
+    let https = https::probe(host, config, engine.answers);
     let directory = config.container.directory.clone();
     Facts {
         schema: SCHEMA,
@@ -349,6 +354,7 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
         offers: Vec::new(),
         engine,
         container,
+        https,
         network: network::probe(host),
         memory_mib: os::memory_mib(host),
         free_mib: ["/", "/boot"].iter().filter_map(|p| host.free_mib(p).map(|mib| (p.to_string(), mib))).collect(),

@@ -1,15 +1,17 @@
 //! The files this program owns, and their contents: pure functions of the configuration and the plan.
 
+mod caddy;
 mod container;
 
 use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, Web};
 use crate::error::{Error, Result};
 use crate::facts::kernel::{EXTRA, IPTABLES};
 use crate::host::files::sha256;
 use crate::step::TRIAL;
+pub use caddy::{own_authority, page_url};
 
 pub const SELF: &str = "/usr/local/sbin/awg-install";
 pub const CONFIG: &str = "/etc/awg-install/config.yaml";
@@ -43,6 +45,8 @@ pub enum Owned {
     /// The container's environment for its first start: holds the password.
     FirstEnvironment,
     Environment,
+    /// What Caddy serves, and where its certificate comes from.
+    Caddyfile,
 }
 
 /// What carries the tunnel.
@@ -61,6 +65,10 @@ pub struct Inputs<'a> {
     /// The container gets IPv6: the host has it and the configuration does not switch it off.
     pub ipv6: bool,
     pub image: String,
+    /// Caddy's image; used only with `server.web: https`.
+    pub caddy: String,
+    /// SHA-256 of the ACME authority's root certificate, where one is configured.
+    pub acme_root: Option<String>,
     /// sysctl lines this host needs.
     pub sysctl: Vec<(String, String)>,
     /// The effective configuration as YAML, without the password.
@@ -69,6 +77,7 @@ pub struct Inputs<'a> {
 
 const TEMPLATES: &[(&str, &str)] = &[
     ("compose.yaml", include_str!("../templates/compose.yaml")),
+    ("Caddyfile", include_str!("../templates/Caddyfile")),
     ("wg-easy.env", include_str!("../templates/wg-easy.env")),
     ("resume.initd", include_str!("../templates/resume.initd")),
     ("watchdog.initd", include_str!("../templates/watchdog.initd")),
@@ -91,6 +100,7 @@ impl Owned {
             Owned::Sysctl => SYSCTL.into(),
             Owned::Compose => format!("{directory}/compose.yaml"),
             Owned::FirstEnvironment | Owned::Environment => format!("{directory}/wg-easy.env"),
+            Owned::Caddyfile => format!("{directory}/Caddyfile"),
         }
     }
 
@@ -98,7 +108,7 @@ impl Owned {
         match self {
             Owned::Config | Owned::FirstEnvironment | Owned::Environment => 0o600,
             Owned::ResumeService | Owned::Watchdog | Owned::Guard | Owned::Hook => 0o755,
-            Owned::ModulesLoad | Owned::Sysctl | Owned::Compose => 0o644,
+            Owned::ModulesLoad | Owned::Sysctl | Owned::Compose | Owned::Caddyfile => 0o644,
         }
     }
 
@@ -114,6 +124,7 @@ impl Owned {
             Owned::Compose => "the container",
             Owned::FirstEnvironment => "the container's settings for its first start",
             Owned::Environment => "the container's settings, without the password",
+            Owned::Caddyfile => "the admin page over https",
         }
     }
 
@@ -130,6 +141,7 @@ impl Owned {
             Owned::Compose => container::compose(inputs, &revision(inputs)?),
             Owned::FirstEnvironment => container::environment(inputs, true),
             Owned::Environment => container::environment(inputs, false),
+            Owned::Caddyfile => caddy::caddyfile(inputs),
         }
     }
 }
@@ -170,7 +182,10 @@ impl Rung {
 
 /// Identifies a rendering without the password, so that a container can be held against it.
 pub fn revision(inputs: &Inputs) -> Result<String> {
-    let text = format!("{}\n{}", container::compose(inputs, "-")?, container::environment(inputs, false)?);
+    let mut text = format!("{}\n{}", container::compose(inputs, "-")?, container::environment(inputs, false)?);
+    if inputs.config.server.web == Web::Https {
+        text.push_str(&caddy::caddyfile(inputs)?);
+    }
     Ok(sha256(text.as_bytes())[..16].to_string())
 }
 
@@ -228,6 +243,9 @@ fn fill(name: &str, context: minijinja::Value) -> Result<String> {
     environment.set_keep_trailing_newline(true);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.add_filter("yaml", |v: String| container::yaml(&v));
+    environment.add_filter("caddy", |v: String| {
+        caddy::quote(&v).map_err(|why| minijinja::Error::new(minijinja::ErrorKind::InvalidOperation, why))
+    });
     let text = TEMPLATES.iter().find(|(n, _)| *n == name).expect("a template of ours").1;
     environment
         .render_named_str(name, text, context)

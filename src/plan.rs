@@ -82,10 +82,14 @@ pub fn inputs<'a>(config: &'a Config, facts: &Facts, rung: Rung) -> Result<Input
         sysctl.push(("net.ipv6.conf.all.forwarding".into(), "1".into()));
     }
     let image = facts.engine.image.as_ref().and_then(|i| i.digest.clone());
+    let https = facts.https.as_ref();
+    let caddy = https.and_then(|h| h.image.as_ref()).and_then(|i| i.digest.clone());
     Ok(Inputs {
         config,
         rung,
         ipv6,
+        caddy: caddy.unwrap_or_else(|| config.server.https.image.to_string()),
+        acme_root: https.and_then(|h| h.acme_root.as_ref()).map(|r| r.sha256.clone()),
         image: image.unwrap_or_else(|| config.container.image.to_string()),
         sysctl,
         effective: config.effective_yaml(!facts.database),

@@ -3,13 +3,14 @@
 use crate::choice::Choice;
 use crate::config::{Config, Privilege, Release, Web};
 use crate::error::{Error, Result};
-use crate::facts::Facts;
-use crate::owned::Rung;
+use crate::facts::{Container, Facts, engine::caddy_name};
+use crate::owned::{Rung, own_authority};
 use crate::receipt::Receipt;
 
 /// MiB that a container engine and an image need at most.
 pub const NEED_ENGINE: u64 = 400;
 pub const NEED_IMAGE: u64 = 300;
+const NEED_CADDY: u64 = 80;
 /// MiB of memory below which the container is likely to be killed.
 const LITTLE_MEMORY: u64 = 400;
 /// The first kernel series of Alpine without `ip_tables` (3.23 has 6.18).
@@ -17,7 +18,6 @@ const NO_IP_TABLES: (u32, u32) = (6, 18);
 
 /// Refuses what cannot work, with the reason and the remedy.
 pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
-    not_yet(config)?;
     if !matches!(facts.arch.as_str(), "x86_64" | "aarch64") {
         return Err(Error::host(format!("the image does not exist for {}", facts.arch))
             .remedy("use an x86_64 or aarch64 machine"));
@@ -35,6 +35,7 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     image(config, facts)?;
     programs(config, facts, choice)?;
     ports(config, facts)?;
+    https(config, facts)?;
     engine(facts)?;
     iptables(facts, choice)?;
     space(facts)
@@ -58,6 +59,12 @@ pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: 
             "server.web: public opens tcp {} for everybody, over plain http: the password can be read on its way",
             config.server.web_port
         ));
+    }
+    if config.server.web == Web::Https {
+        notes.push(page(config));
+        if config.bundle.path.is_some() && facts.https.as_ref().is_some_and(|h| h.image.is_none()) {
+            notes.push(format!("no bundle holds {}: it comes from its registry", config.server.https.image));
+        }
     }
     if config.container.privilege == Privilege::Documented {
         // accept_privileged has allowed it; it is called what it is all the same.
@@ -88,6 +95,22 @@ pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: 
     notes
 }
 
+/// Who can open the page, and what its certificate is worth.
+fn page(config: &Config) -> String {
+    let (https, host) = (&config.server.https, config.server.host.as_deref().unwrap_or("SERVER"));
+    let open = format!("server.web: https opens tcp {} and {} for everybody", https.port, https.http_port);
+    match (own_authority(config), &https.acme_directory) {
+        (true, _) => format!(
+            "{open}; {host} is an address, so the certificate comes from an authority that Caddy makes here: browsers warn until \
+             its root certificate is imported, whose fingerprint is told at the end"
+        ),
+        (false, directory) => {
+            let authority = directory.as_ref().map_or("the certificate authority".to_string(), ToString::to_string);
+            format!("{open}; {authority} must reach this host as {host} there, before there is a certificate")
+        }
+    }
+}
+
 /// Since when the kernel is held, and what is newer.
 pub fn held(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: &Choice) -> Option<String> {
     let release = choice.release.as_deref()?.parse::<Release>().ok()?;
@@ -100,16 +123,6 @@ pub fn held(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: &
         None => String::new(),
     };
     Some(format!("{} is held{since}: it gets no security fixes meanwhile{newer}", release.pin()))
-}
-
-/// Settings that the configuration knows and this version cannot carry out yet.
-fn not_yet(config: &Config) -> Result<()> {
-    let key = match () {
-        () if config.server.web == Web::Https => "server.web: https",
-        () => return Ok(()),
-    };
-    Err(Error::host(format!("{key}: this version cannot do that yet"))
-        .remedy("leave the setting out; `awg-install render config` shows the defaults"))
 }
 
 /// A kernel that was upgraded since the boot has taken the running one's modules away: nothing that is not
@@ -170,31 +183,56 @@ pub fn image_lacks(image: &str, rung: Rung, missing: &[&str]) -> Error {
 }
 
 fn ports(config: &Config, facts: &Facts) -> Result<()> {
-    if let Some(container) = &facts.container {
-        if container.revision.is_empty() {
-            return Err(Error::host(format!(
-                "a container named {} exists that this program did not make",
-                config.container.name
-            ))
-            .remedy("choose another container.name, or remove that container"));
-        }
-        // Our own container holds its ports.
+    if ours(&config.container.name, facts.container.as_ref())? {
         return Ok(());
     }
-    let taken = |key: &str, port: u16, held: Option<&String>| match held {
-        None => Ok(()),
-        Some(by) => {
-            let by = if by.is_empty() { "a process that cannot be told".to_string() } else { by.clone() };
-            Err(Error::host(format!("{key} {port} is taken"))
-                .cause(format!("{by} listens on it"))
-                .remedy(format!("stop it, or set {key} to a free port")))
-        }
-    };
     taken("server.port", config.server.port, facts.network.udp.get(&config.server.port))?;
     if config.server.web == Web::Public {
         taken("server.web_port", config.server.web_port, facts.network.tcp.get(&config.server.web_port))?;
     }
     Ok(())
+}
+
+/// The page's ports, and the root certificate of its authority.
+fn https(config: &Config, facts: &Facts) -> Result<()> {
+    let Some(https) = &facts.https else { return Ok(()) };
+    let wanted = &config.server.https;
+    if let (Some(path), Some(why)) = (&wanted.acme_root, https.acme_root.as_ref().and_then(|r| r.problem.as_ref())) {
+        return Err(Error::host(format!("server.https.acme_root {path}: no certificate of an authority"))
+            .cause(why)
+            .remedy("name a PEM file with the authority's root certificate; it has to stay where it is"));
+    }
+    if ours(&caddy_name(config), https.container.as_ref())? {
+        return Ok(());
+    }
+    let tcp = &facts.network.tcp;
+    // A page of ours that was open over plain http until now goes with its container.
+    let mine = config.server.web_port;
+    for (key, port) in [("server.https.port", wanted.port), ("server.https.http_port", wanted.http_port)] {
+        if port != mine || facts.container.is_none() {
+            taken(key, port, tcp.get(&port))?;
+        }
+    }
+    Ok(())
+}
+
+/// Our own container is there, and holds its ports; one of somebody else's is left alone.
+fn ours(name: &str, container: Option<&Container>) -> Result<bool> {
+    match container {
+        Some(c) if c.revision.is_empty() => {
+            Err(Error::host(format!("a container named {name} exists that this program did not make"))
+                .remedy("choose another container.name, or remove that container"))
+        }
+        found => Ok(found.is_some()),
+    }
+}
+
+fn taken(key: &str, port: u16, held: Option<&String>) -> Result<()> {
+    let Some(by) = held else { return Ok(()) };
+    let by = if by.is_empty() { "a process that cannot be told" } else { by };
+    Err(Error::host(format!("{key} {port} is taken"))
+        .cause(format!("{by} listens on it"))
+        .remedy(format!("stop it, or set {key} to a free port")))
 }
 
 fn engine(facts: &Facts) -> Result<()> {
@@ -236,7 +274,9 @@ fn iptables(facts: &Facts, choice: &Choice) -> Result<()> {
 }
 
 fn space(facts: &Facts) -> Result<()> {
-    let need = [(!facts.engine.installed, NEED_ENGINE), (facts.engine.image.is_none(), NEED_IMAGE)];
+    let caddy = facts.https.as_ref().is_some_and(|h| h.image.is_none());
+    let need =
+        [(!facts.engine.installed, NEED_ENGINE), (facts.engine.image.is_none(), NEED_IMAGE), (caddy, NEED_CADDY)];
     let need: u64 = need.iter().filter(|(wanted, _)| *wanted).map(|(_, mib)| mib).sum();
     match facts.free_mib.get("/").filter(|free| **free < need) {
         None => Ok(()),

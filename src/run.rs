@@ -60,7 +60,7 @@ pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
 
 /// Paths whose content the plan compares.
 pub fn owned_paths(config: &Config) -> Vec<String> {
-    let rendered = [Owned::Compose, Owned::Environment].map(|o| o.path(config));
+    let rendered = [Owned::Compose, Owned::Environment, Owned::Caddyfile].map(|o| o.path(config));
     [CONFIG, SELF, SERVICE, WATCHDOG, GUARD, HOOK, MODULES_LOAD, SYSCTL]
         .into_iter()
         .map(String::from)
@@ -256,6 +256,9 @@ fn look_and_plan(
     let (mut facts, mut modules) = look(host, config, Reach::Local, receipt)?;
     if stale_image {
         facts.engine.image = None;
+        if let Some(https) = &mut facts.https {
+            https.image = None;
+        }
     }
     let planned = plan::plan(config, &facts, receipt, aim);
     if aim == Aim::Boot {

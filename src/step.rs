@@ -71,6 +71,8 @@ pub enum Step {
     FirstStart,
     /// Prove that the container is what was asked for.
     Ready { interface: String },
+    /// Prove that the admin page answers over https with a certificate for this host.
+    Https { url: String },
     /// Take the resume service and the trial boot's watchdog away.
     Finish,
 }
@@ -110,6 +112,7 @@ impl Step {
             Step::Compose => "compose".into(),
             Step::FirstStart => "first-start".into(),
             Step::Ready { .. } => "ready".into(),
+            Step::Https { .. } => "https".into(),
             Step::Finish => "finish".into(),
         }
     }
@@ -159,6 +162,7 @@ impl fmt::Display for Step {
             Step::Ready { interface } => {
                 write!(f, "prove it: healthy, wg0 of kind {interface}, UDP port bound, web page answers")
             }
+            Step::Https { url } => write!(f, "prove that {url} answers, with a certificate for it"),
             Step::Finish => write!(f, "remove the resume service and the watchdog"),
         }
     }

@@ -196,7 +196,16 @@ fn documented() -> Config {
 }
 
 fn inputs(config: &Config, rung: Rung, ipv6: bool) -> Inputs<'_> {
-    Inputs { config, rung, ipv6, image: DIGEST.into(), sysctl: Vec::new(), effective: String::new() }
+    Inputs {
+        config,
+        rung,
+        ipv6,
+        image: DIGEST.into(),
+        caddy: DIGEST.into(),
+        acme_root: None,
+        sysctl: Vec::new(),
+        effective: String::new(),
+    }
 }
 
 fn compose(inputs: &Inputs) -> String {
@@ -276,8 +285,43 @@ impl Random {
     /// Mostly what is special to one of the readers.
     fn text(&mut self) -> String {
         const SPECIAL: &[char] = &[
-            '\'', '"', '\\', '$', '`', '#', '{', '}', '(', ')', '=', ' ', '%', '&', '*', '!', '|', '>', '<', '~', '?', '-',
-            '[', ']', ',', ';', '0', '1', '7', 'a', 'n', 't', 'x', '\u{e9}', '\u{a0}', '\u{feff}', '\u{1f980}',
+            '\'',
+            '"',
+            '\\',
+            '$',
+            '`',
+            '#',
+            '{',
+            '}',
+            '(',
+            ')',
+            '=',
+            ' ',
+            '%',
+            '&',
+            '*',
+            '!',
+            '|',
+            '>',
+            '<',
+            '~',
+            '?',
+            '-',
+            '[',
+            ']',
+            ',',
+            ';',
+            '0',
+            '1',
+            '7',
+            'a',
+            'n',
+            't',
+            'x',
+            '\u{e9}',
+            '\u{a0}',
+            '\u{feff}',
+            '\u{1f980}',
         ];
         let mut text: String = (0..=self.below(24)).map(|_| SPECIAL[self.below(SPECIAL.len())]).collect();
         if self.below(8) == 0 {

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import catalog, debs, disk, material, products, standin, steps, transfer
+from . import catalog, debs, disk, material, products, registry, standin, steps, transfer
 from .bench import Bench
 from .channel import Rebooted, Silent, TimedOut
 from .machine import Hardware
@@ -212,14 +212,17 @@ class _Stage:
         self.tell(f"up, running {hello.release}")
 
     def lab_file(self, name):
-        """Files that the lab makes: `module/KERNEL` and `patched/FROM/TO`."""
+        """Files that the lab makes: `module/KERNEL`, `patched/FROM/TO` and `authority/FILE`."""
         kind, _, rest = name.partition("/")
         material_, cache = self.bench.material, self.bench.cache
         if kind == "module":
             return standin.module(rest, material_, cache).read_bytes()
         if kind == "patched":
             return standin.patched_vermagic(*rest.split("/"), material_, cache).read_bytes()
-        raise steps.Failed(f"no file {name} in the lab; there are module/KERNEL, patched/FROM/TO")
+        if kind == "authority" and rest in ("ca.crt", "ca.key"):
+            return registry.ca_cert(cache).with_name(rest).read_bytes()
+        raise steps.Failed(f"no file {name} in the lab; "
+                           "there are module/KERNEL, patched/FROM/TO, authority/ca.crt, authority/ca.key")
 
     def save_snapshot(self, name):
         target = products.snapshot_path(self.bench, name)

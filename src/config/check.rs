@@ -1,5 +1,7 @@
 //! Rules that tie keys to each other. What a single value may be is its type's business.
 
+mod https;
+
 use std::net::IpAddr;
 
 use super::{Config, Fallback, Loaded, Mode, ModuleSource, Origin, PackageSource, Privilege, Web};
@@ -12,6 +14,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<()> {
     module(loaded, config)?;
     bundle(loaded, config)?;
     server(loaded, config)?;
+    https::check(loaded, config)?;
     lists(loaded, config)?;
     registry(loaded, config)?;
     container(loaded, config)
@@ -51,8 +54,10 @@ impl Config {
         let message = "container.registry.password: missing, and container.registry.username is given";
         Err(Error::new(Kind::Config, message)
             .cause("a password that was given directly, or on standard input, is not kept on the host")
-            .remedy("give container.registry.password_file, AWG_CONTAINER_REGISTRY_PASSWORD, or \
-                     --container-registry-password-file - for standard input"))
+            .remedy(
+                "give container.registry.password_file, AWG_CONTAINER_REGISTRY_PASSWORD, or \
+                     --container-registry-password-file - for standard input",
+            ))
     }
 }
 

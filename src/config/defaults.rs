@@ -89,7 +89,14 @@ impl Default for Server {
             ipv6_cidr: None,
             allowed_ips: Vec::new(),
             web: Web::Local,
+            https: Https::default(),
         }
+    }
+}
+
+impl Default for Https {
+    fn default() -> Self {
+        Self { image: ImageRef::caddy(), port: 443, http_port: 80, email: None, acme_directory: None, acme_root: None }
     }
 }
 

@@ -69,11 +69,17 @@ pub fn container(host: &Host, name: &str) -> Option<Container> {
     Some(container)
 }
 
-/// No container but `name` runs, as far as the engine says.
-pub fn runs_only(host: &Host, name: &str) -> bool {
+/// The name of the container in front of the admin page.
+pub fn caddy_name(config: &Config) -> String {
+    format!("{}-caddy", config.container.name)
+}
+
+/// No container but ours runs, as far as the engine says.
+pub fn runs_only_ours(host: &Host, config: &Config) -> bool {
     let Some(Value::Array(running)) = host.engine_get("/containers/json").found() else { return false };
-    let ours = format!("/{name}");
-    let called = |c: &Value| c["Names"].as_array().is_some_and(|names| names.iter().any(|n| *n == *ours));
+    let ours = [format!("/{}", config.container.name), format!("/{}", caddy_name(config))];
+    let called =
+        |c: &Value| c["Names"].as_array().is_some_and(|names| names.iter().any(|n| ours.iter().any(|o| n == o)));
     running.iter().all(called)
 }
 

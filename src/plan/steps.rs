@@ -59,6 +59,7 @@ impl Steps<'_> {
             self.remove_old(release, old);
         }
         self.finish(switch);
+        self.page();
         Ok(())
     }
 
@@ -68,6 +69,11 @@ impl Steps<'_> {
 
     pub fn planned(&self, wanted: impl Fn(&Step) -> bool) -> bool {
         self.list.iter().any(|p| wanted(&p.step))
+    }
+
+    /// This image is fetched.
+    pub fn pulls(&self, wanted: &str) -> bool {
+        self.planned(|s| matches!(s, Step::Pull { image } if image == wanted))
     }
 
     /// A step was begun and cut off: what a tool says is there may be there by name only.
@@ -131,9 +137,15 @@ impl Steps<'_> {
                 "fetched before anything is restarted, so that a registry that is down is found in time",
             );
         }
+        if let Some(https) = &facts.https {
+            let image = self.config.server.https.image.to_string();
+            if https.image.is_none() || self.cut_off(&format!("pull:{image}")) {
+                self.add(Step::Pull { image }, "what the admin page is served by");
+            }
+        }
         let known = facts.engine.image.as_ref().is_some_and(|i| i.programs.is_some());
         let image = self.config.container.image.to_string();
-        if !known || self.cut_off(&format!("extract:{image}")) || self.planned(|s| matches!(s, Step::Pull { .. })) {
+        if !known || self.cut_off(&format!("extract:{image}")) || self.pulls(&image) {
             self.add(Step::Extract { image }, "which programs it has, and whether it brings a module along");
         }
     }
@@ -239,6 +251,9 @@ impl Steps<'_> {
         self.write(Owned::Sysctl, "set at every boot from now on");
         if self.facts.services.get("sysctl").is_some_and(|s| s.installed && s.runlevels.is_empty()) {
             self.add(enable("sysctl", "boot"), "it sets what sysctl.d lists");
+        }
+        if self.facts.https.is_some() {
+            self.write(Owned::Caddyfile, "what Caddy serves");
         }
         self.write(Owned::Compose, "from the template for this mode");
         let first = if self.facts.database { Owned::Environment } else { Owned::FirstEnvironment };

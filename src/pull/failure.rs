@@ -112,10 +112,9 @@ fn words(attempt: &Attempt, trouble: Trouble) -> (String, String) {
             format!("{registry} speaks plain http, and the engine wants https"),
             "give the registry a certificate, or list it in \"insecure-registries\" of /etc/docker/daemon.json".into(),
         ),
-        Trouble::DiskFull => (
-            "the disk is full".into(),
-            "make room (`df -h`; `docker system df` shows what the engine has)".into(),
-        ),
+        Trouble::DiskFull => {
+            ("the disk is full".into(), "make room (`df -h`; `docker system df` shows what the engine has)".into())
+        }
         Trouble::RateLimit => (
             format!("{registry} gives this host no more images for now"),
             "wait (Docker Hub counts over six hours), or log in: container.registry.username".into(),
@@ -173,10 +172,7 @@ fn login_words(login: &Login, registry: &str) -> (String, String) {
         );
     }
     let helper = if login.helper { ". The credential helper in /root/.docker/config.json is not run" } else { "" };
-    (
-        format!("{registry} asks for a login, or has no such image"),
-        format!("check container.image; set {KEYS}{helper}"),
-    )
+    (format!("{registry} asks for a login, or has no such image"), format!("check container.image; set {KEYS}{helper}"))
 }
 
 #[cfg(test)]

@@ -21,7 +21,10 @@ const SAID: &[(&str, Trouble)] = &[
     ),
     (r#"Get "https://ghcr.io/v2/": net/http: TLS handshake timeout"#, Slow),
     (r#"Get "https://ghcr.io/v2/": dial tcp 140.82.121.33:443: i/o timeout"#, Slow),
-    (r#"Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io on 1.1.1.1:53: read udp 10.0.2.15:4->1.1.1.1:53: i/o timeout"#, Slow),
+    (
+        r#"Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io on 1.1.1.1:53: read udp 10.0.2.15:4->1.1.1.1:53: i/o timeout"#,
+        Slow,
+    ),
     (STALLED, Slow),
     // * It closes the connection at once, or in the middle of a layer, time and again.
     (r#"Get "http://127.0.0.1:5106/v2/": EOF"#, Broken),
@@ -83,7 +86,7 @@ const SAID: &[(&str, Trouble)] = &[
     ("something new", Other),
 ];
 
-fn attempt<'a>(image: &'a ImageRef, login: &'a Login) -> Attempt<'a> {
+fn attempt<'a>(image: &'a ImageRef, login: &'a super::Login) -> Attempt<'a> {
     Attempt { image, platform: "amd64", login, patience: Duration::from_secs(120), proxy: None }
 }
 
@@ -95,9 +98,11 @@ fn every_text_is_told_apart() {
     for (trouble, signs) in KNOWN {
         for sign in *signs {
             let used = SAID.iter().any(|(said, t)| t == trouble && said.contains(sign));
-            let unseen = ["docker.sock", "error sending request", "Proxy Authentication", "remote error", "first record"];
+            let unseen =
+                ["docker.sock", "error sending request", "Proxy Authentication", "remote error", "first record"];
             let rare = ["Too Many Requests", "pull rate", "failed precondition", "unexpected commit", "Unauthorized"];
-            let also = ["403", "failed to fetch oauth", "name resolution", "context canceled", "broken pipe", "use of closed"];
+            let also =
+                ["403", "failed to fetch oauth", "name resolution", "context canceled", "broken pipe", "use of closed"];
             let known = [&unseen[..], &rare[..], &also[..]].concat().iter().any(|u| sign.starts_with(u));
             assert!(used || known, "{sign}: no text has it");
         }
