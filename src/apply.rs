@@ -16,7 +16,7 @@ use crate::receipt::{Change, Receipt};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, daemon, image, kernel, module, proof};
+use crate::{bootloader, container, daemon, image, kernel, module, preflight, proof};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -109,7 +109,8 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         }
         Step::Pull { image } => container::pull(host, image, &facts.arch, again),
         Step::Extract { image } => {
-            image::look(host, image, Some(plan.choice.rung).filter(|_| plan.choice.open.is_none()))
+            let fit = (plan.choice.rung, preflight::backend(facts, &plan.choice));
+            image::look(host, image, Some(fit).filter(|_| plan.choice.open.is_none()))
         }
         Step::Arm { flavour, release } => {
             // What is armed is what was verified, however long ago it was installed.
@@ -133,6 +134,7 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
             }
             Ok(())
         }
+        Step::Firewall { script } => change::place_rules(host, script),
         Step::Compose => container::up(host, run.config),
         Step::FirstStart => container::first_start(host, run.config),
         Step::Ready { interface } => {
@@ -174,7 +176,13 @@ fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Resu
     if file == Owned::Compose && facts.engine.image.is_none() && host.which("docker").is_some() {
         facts.engine.image = engine::image(host, &run.config.container.image.to_string());
     }
-    let inputs = plan::inputs(run.config, &facts, plan.choice.rung)?;
+    let inputs = plan::inputs(run.config, &facts, &plan.choice)?;
+    if file == Owned::Compose && inputs.command.is_empty() {
+        let image = &run.config.container.image;
+        return Err(Error::step(format!("what {image} starts cannot be told"))
+            .cause("it has neither an entrypoint nor a command, or is not here")
+            .remedy("run this again; if that does not help, name another image"));
+    }
     let text = file.render(&inputs)?;
     if let Some(dir) = std::path::Path::new(path).parent() {
         host.make_dirs(dir, 0o755)?;

@@ -1,10 +1,10 @@
 //! What can be known to fail is found before anything is changed.
 
 use crate::choice::Choice;
-use crate::config::{Config, Release, Web};
+use crate::config::{Config, Firewall, Ipv6, Release, Web};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
-use crate::owned::Rung;
+use crate::owned::{BRIDGE, Backend, Rung};
 use crate::receipt::Receipt;
 
 /// MiB that a container engine and an image need at most.
@@ -12,8 +12,10 @@ pub const NEED_ENGINE: u64 = 400;
 pub const NEED_IMAGE: u64 = 300;
 /// MiB of memory below which the container is likely to be killed.
 const LITTLE_MEMORY: u64 = 400;
-/// The first kernel series of Alpine without `ip_tables` (3.23 has 6.18).
-const NO_IP_TABLES: (u32, u32) = (6, 18);
+/// What iptables-nft is called, which an image needs where the kernel has no `ip_tables`.
+const NFT: &str = "iptables-nft";
+/// Programs that people log in by.
+const LOGINS: &[&str] = &["sshd", "dropbear"];
 
 /// Refuses what cannot work, with the reason and the remedy.
 pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
@@ -35,7 +37,6 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     programs(config, facts, choice)?;
     ports(config, facts)?;
     engine(facts)?;
-    iptables(facts, choice)?;
     space(facts)
 }
 
@@ -58,6 +59,7 @@ pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: 
             config.server.web_port
         ));
     }
+    notes.extend(filters(config, facts, choice));
     if facts.os.diskless {
         notes.push("the root file system lives in memory: commit with `lbu` what must survive a reboot".into());
     }
@@ -126,18 +128,30 @@ pub fn programs_of(rung: Rung) -> &'static [&'static str] {
     }
 }
 
+/// All that an image must have: the mode's programs, and iptables for the kernel that runs it.
+pub fn wanted(rung: Rung, backend: Backend) -> impl Iterator<Item = &'static str> {
+    programs_of(rung).iter().copied().chain((backend == Backend::Nft).then_some(NFT))
+}
+
 fn programs(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     let known = facts.engine.image.as_ref().and_then(|i| i.programs.as_ref());
     let (Some(known), None) = (known, &choice.open) else { return Ok(()) };
-    match lacking(known, choice.rung) {
+    match lacking(known, choice.rung, backend(facts, choice)) {
         missing if missing.is_empty() => Ok(()),
+        missing if missing == [NFT] => Err(Error::host(format!(
+            "kernel {} has no ip_tables, and {} brings iptables-legacy only",
+            will_run(facts, choice),
+            config.container.image
+        ))
+        .cause("in every mode the container would restart for ever")
+        .remedy("name an image that has iptables-nft as well, or use a kernel with ip_tables (Alpine 3.21, 3.22)")),
         missing => Err(image_lacks(&config.container.image.to_string(), choice.rung, &missing)),
     }
 }
 
 /// Programs of a mode that an image does not have.
-pub fn lacking(known: &[String], rung: Rung) -> Vec<&'static str> {
-    programs_of(rung).iter().filter(|p| !known.iter().any(|k| k == *p)).copied().collect()
+pub fn lacking(known: &[String], rung: Rung, backend: Backend) -> Vec<&'static str> {
+    wanted(rung, backend).filter(|p| !known.iter().any(|k| k == p)).collect()
 }
 
 pub fn image_lacks(image: &str, rung: Rung, missing: &[&str]) -> Error {
@@ -154,11 +168,17 @@ fn ports(config: &Config, facts: &Facts) -> Result<()> {
             ))
             .remedy("choose another container.name, or remove that container"));
         }
-        // Our own container holds its ports.
-        return Ok(());
     }
+    // Our own container holds its ports, by a process of the engine's or by none that can be told.
+    let own = |by: &String| facts.container.is_some() && (by.is_empty() || by.starts_with("docker-proxy"));
     let taken = |key: &str, port: u16, held: Option<&String>| match held {
         None => Ok(()),
+        Some(by) if own(by) => Ok(()),
+        Some(by) if LOGINS.iter().any(|login| by.starts_with(login)) => {
+            Err(Error::host(format!("{key} {port} is the port that logins come in by"))
+                .cause(format!("{by} listens on it"))
+                .remedy(format!("set {key} to a free port")))
+        }
         Some(by) => {
             let by = if by.is_empty() { "a process that cannot be told".to_string() } else { by.clone() };
             Err(Error::host(format!("{key} {port} is taken"))
@@ -197,18 +217,79 @@ fn engine(facts: &Facts) -> Result<()> {
     Ok(())
 }
 
-fn iptables(facts: &Facts, choice: &Choice) -> Result<()> {
-    let release = choice.release.as_deref().unwrap_or(&facts.kernel.running);
-    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if facts.os.id == "alpine" && version >= NO_IP_TABLES && !facts.modules.loaded.contains("ip_tables") {
-        return Err(Error::host(format!(
-            "kernel {release} has no ip_tables, and the image insists on iptables-legacy"
-        ))
-        .cause("in every mode the container would restart for ever")
-        .remedy("use Alpine 3.21 or 3.22 (kernel 6.12)"));
+/// The kernel that the container will run under.
+fn will_run<'a>(facts: &'a Facts, choice: &'a Choice) -> &'a str {
+    choice.release.as_deref().unwrap_or(&facts.kernel.running)
+}
+
+/// What the container's iptables goes through under that kernel.
+pub fn backend(facts: &Facts, choice: &Choice) -> Backend {
+    if facts.legacy_tables(will_run(facts, choice)) { Backend::Legacy } else { Backend::Nft }
+}
+
+/// What the packet filter does and does not do here.
+fn filters(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
+    let (network, found) = (&config.network, &facts.network);
+    let mut notes = Vec::new();
+    if backend(facts, choice) == Backend::Nft {
+        let release = will_run(facts, choice);
+        notes.push(format!("kernel {release} has no ip_tables: the container's iptables goes through nf_tables"));
     }
-    Ok(())
+    let open = if config.server.web == Web::Public { " and the admin page's" } else { "" };
+    if network.firewall == Firewall::Auto {
+        notes.push(format!(
+            "what filters the tunnel's port{open} is DOCKER-USER, not ufw and not the rules for the host's own ports; \
+             it is accepted there before other rules, and no other port is opened"
+        ));
+    }
+    if network.isolate {
+        let mut closed = "peers reach the internet; not each other, the admin page, this host, private and \
+            link-local ranges, metadata services"
+            .to_string();
+        let listed: Vec<String> = network.reachable.iter().map(ToString::to_string).collect();
+        if !listed.is_empty() {
+            closed.push_str(&format!("; but {}", listed.join(", ")));
+        }
+        let names: Vec<String> = config.server.dns.iter().map(ToString::to_string).collect();
+        if !names.is_empty() {
+            closed.push_str(&format!("; names are asked of {}", names.join(", ")));
+        }
+        notes.push(closed);
+    } else {
+        notes.push(
+            "network.isolate is false: peers reach the admin page, this host, its private networks and its \
+             metadata service, which may hold passwords"
+                .into(),
+        );
+    }
+    notes.extend(firewalls(facts));
+    if network.ipv6 == Ipv6::Auto && !found.ipv6 {
+        notes.push("IPv6 is switched off on this host: the tunnel has none either".into());
+    }
+    notes
+}
+
+/// Firewalls beside our rules that swallow forwarded packets or flush what is not theirs.
+fn firewalls(facts: &Facts) -> Vec<String> {
+    let found = &facts.network;
+    let mut notes = Vec::new();
+    if let Some(file) = &found.forward_drop {
+        notes.push(format!(
+            "{file} drops forwarded packets that it does not name, whatever iptables accepts: let it accept \
+             `iifname \"{BRIDGE}\"` and `oifname \"{BRIDGE}\"` in its forward chain, or no packet of a peer comes through"
+        ));
+    }
+    for name in &found.firewalls {
+        notes.push(match name.as_str() {
+            "ufw" => "ufw is on: its rules do not apply to what docker publishes, and it leaves ours alone".into(),
+            "firewalld" => "firewalld is on: restart docker and awg-firewall after it was reloaded".into(),
+            name => format!(
+                "the service {name} loads rules of its own: when it is restarted, docker's rules and ours go; \
+                 restart docker and awg-firewall then"
+            ),
+        });
+    }
+    notes
 }
 
 fn space(facts: &Facts) -> Result<()> {

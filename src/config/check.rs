@@ -13,6 +13,7 @@ pub(super) fn check(loaded: &Loaded) -> Result<()> {
     bundle(loaded, config)?;
     server(loaded, config)?;
     lists(loaded, config)?;
+    network(loaded, config)?;
     container(loaded, config)
 }
 
@@ -254,11 +255,24 @@ fn lists(loaded: &Loaded, config: &Config) -> Result<()> {
         ("module.catalog.public_keys", config.module.catalog.public_keys.iter().map(ToString::to_string).collect()),
         ("server.dns", server.dns.iter().map(ToString::to_string).collect::<Vec<_>>()),
         ("server.allowed_ips", server.allowed_ips.iter().map(ToString::to_string).collect()),
+        ("network.reachable", config.network.reachable.iter().map(ToString::to_string).collect()),
     ] {
         let repeated = list.iter().enumerate().find(|(i, entry)| list[..*i].contains(entry));
         if let Some((_, entry)) = repeated {
             return wrong(loaded, key, format!("lists {entry} twice"), "leave one of them out");
         }
+    }
+    Ok(())
+}
+
+fn network(loaded: &Loaded, config: &Config) -> Result<()> {
+    if !config.network.isolate && !config.network.reachable.is_empty() {
+        return wrong(
+            loaded,
+            "network.reachable",
+            "lists exceptions, but network.isolate is false: peers reach everything",
+            "leave it out, or set network.isolate: true",
+        );
     }
     Ok(())
 }

@@ -101,6 +101,11 @@ pub fn parse_image(image: &Value) -> Option<Image> {
         digest: image["RepoDigests"][0].as_str().map(str::to_string),
         architecture: image["Architecture"].as_str().unwrap_or_default().to_string(),
         programs: None,
+        command: ["Entrypoint", "Cmd"]
+            .iter()
+            .flat_map(|key| image["Config"][*key].as_array().into_iter().flatten())
+            .filter_map(|word| word.as_str().map(str::to_string))
+            .collect(),
         generation: None,
     })
 }
@@ -149,6 +154,17 @@ mod tests {
         assert_eq!((c.revision.as_str(), c.address.as_str()), ("abc", "10.42.42.2"));
         assert_eq!(parse_container(&json!({"message": "No such container: x"})), None);
         assert_eq!(parse_container(&Value::Null), None);
+    }
+
+    #[test]
+    fn what_an_image_starts() {
+        // The parts of a captured answer that are read.
+        let image = json!({"Id": "sha256:1", "RepoDigests": ["x@sha256:2"], "Architecture": "amd64",
+            "Config": {"Entrypoint": ["docker-entrypoint.sh"], "Cmd": ["/usr/bin/dumb-init", "node", "server/index.mjs"]}});
+        let command = parse_image(&image).unwrap().command;
+        assert_eq!(command, ["docker-entrypoint.sh", "/usr/bin/dumb-init", "node", "server/index.mjs"]);
+        let bare = json!({"Id": "sha256:1", "Config": {"Entrypoint": null, "Cmd": ["/app"]}});
+        assert_eq!(parse_image(&bare).unwrap().command, ["/app"]);
     }
 
     #[test]
