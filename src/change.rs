@@ -297,7 +297,9 @@ fn unloaded<'a>(host: &Host, modules: impl Iterator<Item = &'a str>) -> Vec<Chan
 
 fn sysctl_values<'a>(host: &Host, names: impl Iterator<Item = &'a str>) -> Vec<Change> {
     names
-        .filter_map(|name| Some(Change::Sysctl { name: name.into(), was: host.read_trimmed(network::sysctl_path(name))? }))
+        .filter_map(|name| {
+            Some(Change::Sysctl { name: name.into(), was: host.read_trimmed(network::sysctl_path(name))? })
+        })
         .collect()
 }
 

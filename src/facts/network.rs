@@ -10,7 +10,8 @@ use crate::host::{Host, Limits};
 /// The values this program may set on every host, in the dotted form of sysctl.conf.
 const SYSCTLS: &[&str] = &["net.ipv4.ip_forward", "net.ipv4.conf.all.src_valid_mark", "net.ipv6.conf.all.forwarding"];
 /// Services that load packet filter rules at boot.
-const FIREWALLS: &[&str] = &["ufw", "firewalld", "nftables", "iptables", "ip6tables", "netfilter-persistent", "shorewall"];
+const FIREWALLS: &[&str] =
+    &["ufw", "firewalld", "nftables", "iptables", "ip6tables", "netfilter-persistent", "shorewall"];
 /// Where nftables' services read their rules: Alpine, Debian.
 const NFT_FILES: &[&str] = &["/etc/nftables.nft", "/etc/nftables.conf"];
 const NFT_DIRECTORY: &str = "/etc/nftables.d";
@@ -221,7 +222,9 @@ mod tests {
         let alpine = "table inet filter {\n\tchain input {\n\t\ttype filter hook input priority 0; policy drop;\n\t\ticmp type { echo-request } accept\n\t}\n\
             \tchain forward {\n\t\ttype filter hook forward priority 0; policy drop;\n\t}\n}\n";
         assert!(drops_forwarded(alpine));
-        assert!(!drops_forwarded(&alpine.replace("forward priority 0; policy drop", "forward priority 0; policy accept")));
+        assert!(!drops_forwarded(
+            &alpine.replace("forward priority 0; policy drop", "forward priority 0; policy accept")
+        ));
         assert!(!drops_forwarded(&alpine.replace("\t\ttype filter hook forward", "# type filter hook forward")));
     }
 

@@ -6,7 +6,8 @@ use super::{Os, Service};
 use crate::host::Host;
 
 /// Services that a plan may touch or has to know of.
-const SERVICES: &[&str] = &["awg-firewall", "awg-guard", "awg-install", "awg-watchdog", "cgroups", "docker", "modules", "sysctl"];
+const SERVICES: &[&str] =
+    &["awg-firewall", "awg-guard", "awg-install", "awg-watchdog", "cgroups", "docker", "modules", "sysctl"];
 const RUNLEVELS: &[&str] = &["sysinit", "boot", "default"];
 
 pub fn probe(host: &Host) -> Os {

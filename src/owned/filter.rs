@@ -96,10 +96,7 @@ pub(super) fn host(inputs: &Inputs) -> Result<String> {
             parts.push(part("mangle", ISOLATED, "PREROUTING", &matching, isolated(inputs.config, family)));
         }
     }
-    fill(
-        "firewall.sh",
-        minijinja::context! { parts, published => PUBLISHED, isolated => ISOLATED, bridge => BRIDGE },
-    )
+    fill("firewall.sh", minijinja::context! { parts, published => PUBLISHED, isolated => ISOLATED, bridge => BRIDGE })
 }
 
 /// The service that places the rules at boot.
