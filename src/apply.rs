@@ -16,7 +16,7 @@ use crate::receipt::{Change, Receipt, State};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, daemon, https, image, kernel, module, proof, pull};
+use crate::{bootloader, container, daemon, https, image, kernel, module, preflight, proof, pull};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -120,7 +120,8 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
             pull::pull(host, run.config, image, &facts.arch, again)
         }
         Step::Extract { image } => {
-            image::look(host, image, Some(plan.choice.rung).filter(|_| plan.choice.open.is_none()))
+            let fit = (plan.choice.rung, preflight::backend(facts, &plan.choice));
+            image::look(host, image, Some(fit).filter(|_| plan.choice.open.is_none()))
         }
         Step::Arm { flavour, release } => {
             // What is armed is what was verified, however long ago it was installed.
@@ -144,6 +145,7 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
             }
             Ok(())
         }
+        Step::Firewall { script } => change::place_rules(host, script),
         Step::Compose => container::up(host, run.config),
         Step::FirstStart => container::first_start(host, run.config),
         Step::Ready { interface } => {
@@ -193,7 +195,13 @@ fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Resu
     if let Some(https) = facts.https.as_mut().filter(|h| file == Owned::Compose && h.image.is_none()) {
         https.image = engine::image(host, &run.config.server.https.image.to_string());
     }
-    let inputs = plan::inputs(run.config, &facts, plan.choice.rung)?;
+    let inputs = plan::inputs(run.config, &facts, &plan.choice)?;
+    if file == Owned::Compose && inputs.command.is_empty() {
+        let image = &run.config.container.image;
+        return Err(Error::step(format!("what {image} starts cannot be told"))
+            .cause("it has neither an entrypoint nor a command, or is not here")
+            .remedy("run this again; if that does not help, name another image"));
+    }
     let text = file.render(&inputs)?;
     if let Some(dir) = std::path::Path::new(path).parent() {
         host.make_dirs(dir, 0o755)?;

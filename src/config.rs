@@ -255,9 +255,17 @@ pub struct Registry {
 pub struct Network {
     /// IPv6 in the container and the tunnel.
     pub ipv6: Ipv6,
-    /// Keep peers away from the admin page, link-local and metadata addresses, this host and private ranges.
+    /// Keep peers away from the admin page, link-local and metadata addresses, this host, private ranges and each
+    /// other. The DNS servers in server.dns can be asked all the same.
     pub isolate: bool,
-    /// The host's firewall.
+    /// What peers reach all the same. A range opens what lies behind the server (the tunnel's own range: peers among
+    /// each other); a single address (/32, /128) also what is on it of this host or of the server itself, such as the
+    /// admin page.
+    #[serde(deserialize_with = "net::destinations")]
+    #[schemars(with = "Vec<String>", extend("x-example" = ["192.168.10.0/24", "10.8.0.1/32"]))]
+    pub reachable: Vec<IpNet>,
+    /// The host's firewall. Docker's published ports pass by ufw and by the rules for the host's own ports; what filters
+    /// them is the chain DOCKER-USER.
     pub firewall: Firewall,
 }
 

@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use awg_install::config::{Config, Privilege, Secret, Sources, Web, load};
-use awg_install::owned::{Inputs, Owned, Rung};
+use awg_install::owned::{Backend, Inputs, Owned, Rung};
 use awg_install::yaml;
 use serde_json::{Value, json};
 use support::golden::assert_golden;
@@ -203,6 +203,13 @@ fn inputs(config: &Config, rung: Rung, ipv6: bool) -> Inputs<'_> {
         image: DIGEST.into(),
         caddy: DIGEST.into(),
         acme_root: None,
+        command: vec![
+            "docker-entrypoint.sh".into(),
+            "/usr/bin/dumb-init".into(),
+            "node".into(),
+            "server/index.mjs".into(),
+        ],
+        backend: Backend::Legacy,
         sysctl: Vec::new(),
         effective: String::new(),
     }

@@ -116,7 +116,7 @@ impl Default for Container {
 
 impl Default for Network {
     fn default() -> Self {
-        Self { ipv6: Ipv6::Auto, isolate: true, firewall: Firewall::Auto }
+        Self { ipv6: Ipv6::Auto, isolate: true, reachable: Vec::new(), firewall: Firewall::Auto }
     }
 }
 

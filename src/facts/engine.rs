@@ -125,6 +125,11 @@ pub fn parse_image(image: &Value, reference: &str) -> Option<Image> {
         version: version(&image["Config"]["Labels"], reference),
         architecture: image["Architecture"].as_str().unwrap_or_default().to_string(),
         programs: None,
+        command: ["Entrypoint", "Cmd"]
+            .iter()
+            .flat_map(|key| image["Config"][*key].as_array().into_iter().flatten())
+            .filter_map(|word| word.as_str().map(str::to_string))
+            .collect(),
         generation: None,
     })
 }
@@ -234,6 +239,17 @@ mod tests {
         assert_eq!(said("amd64", versioned("3.20"), "me/vpn:15"), None);
         let source = json!({label("version"): "14", label("source"): "https://github.com/wg-easy/wg-easy.git"});
         assert!(said("amd64", source, "me/vpn:15").is_some());
+    }
+
+    #[test]
+    fn what_an_image_starts() {
+        // The parts of a captured answer that are read.
+        let image = json!({"Id": "sha256:1", "RepoDigests": ["x@sha256:2"], "Architecture": "amd64",
+            "Config": {"Entrypoint": ["docker-entrypoint.sh"], "Cmd": ["/usr/bin/dumb-init", "node", "server/index.mjs"]}});
+        let command = parse_image(&image, "x").unwrap().command;
+        assert_eq!(command, ["docker-entrypoint.sh", "/usr/bin/dumb-init", "node", "server/index.mjs"]);
+        let bare = json!({"Id": "sha256:1", "Config": {"Entrypoint": null, "Cmd": ["/app"]}});
+        assert_eq!(parse_image(&bare, "x").unwrap().command, ["/app"]);
     }
 
     #[test]
