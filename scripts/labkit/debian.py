@@ -15,7 +15,7 @@ from . import debs, disk, packages
 SUITE = "trixie"
 # All of them Debian's; busybox only lends the lab's agent its wget and usleep.
 PACKAGES = ("systemd-sysv", "udev", "dbus", "kmod", "procps", "iproute2", "iptables", "ca-certificates", "netbase",
-            "docker.io", "docker-compose", "busybox")
+            "docker.io", "docker-cli", "docker-compose", "busybox")
 KERNEL = disk.KERNEL
 _SIZE_MIB = 2048
 _TIME_LIMIT = 1200

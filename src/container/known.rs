@@ -23,7 +23,7 @@ const TABLES: &str = "modprobe -a ip_tables iptable_nat iptable_filter ip6_table
 const RECREATE: &str = "run this again: the container is made anew";
 
 /// The specific rows of a subject come first.
-const KNOWN: &[Known] = &[
+static KNOWN: &[Known] = &[
     // iptables, ip(6)tables-legacy: libiptc's "Permission denied (you must be root)".
     row(
         "tables",
@@ -467,10 +467,7 @@ mod tests {
             "Failed to connect to Database: LibsqlError: SQLITE_CANTOPEN: unable to open database file",
             "the container cannot write to its data",
         ),
-        (
-            "Error: EACCES: permission denied, open '/etc/wireguard/wg0.conf'",
-            "the container cannot write to its data",
-        ),
+        ("Error: EACCES: permission denied, open '/etc/wireguard/wg0.conf'", "the container cannot write to its data"),
         ("Error: Missing environment variable: PORT\n    at assertEnv", "the container's environment is incomplete"),
         (
             "Error:\nYou are using an invalid Configuration for wg-easy\nPlease follow the instructions on ...",

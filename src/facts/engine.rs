@@ -68,6 +68,21 @@ pub fn container(host: &Host, name: &str) -> Option<Container> {
     Some(container)
 }
 
+/// How a container ended last, and what its health check said: read where something has failed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LastState {
+    pub exit_code: i64,
+    /// The kernel ended it for want of memory.
+    pub oom_killed: bool,
+    /// Why the engine could not start it.
+    pub error: String,
+    pub health_output: String,
+}
+
+pub fn last_state(host: &Host, name: &str) -> LastState {
+    host.engine_get(&format!("/containers/{name}/json")).found().map(|c| parse_last_state(&c)).unwrap_or_default()
+}
+
 /// No container but `name` runs, as far as the engine says.
 pub fn runs_only(host: &Host, name: &str) -> bool {
     let Some(Value::Array(running)) = host.engine_get("/containers/json").found() else { return false };
@@ -127,6 +142,19 @@ pub fn parse_container(c: &Value) -> Option<Container> {
     })
 }
 
+/// The state in the answer to `/containers/NAME/json`.
+pub fn parse_last_state(c: &Value) -> LastState {
+    let state = &c["State"];
+    let text = |v: &Value| v.as_str().unwrap_or_default().trim().to_string();
+    let health = state["Health"]["Log"].as_array().and_then(|log| log.last()).map(|l| text(&l["Output"]));
+    LastState {
+        exit_code: state["ExitCode"].as_i64().unwrap_or(0),
+        oom_killed: state["OOMKilled"].as_bool().unwrap_or(false),
+        error: text(&state["Error"]),
+        health_output: health.unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +177,20 @@ mod tests {
         assert_eq!((c.revision.as_str(), c.address.as_str()), ("abc", "10.42.42.2"));
         assert_eq!(parse_container(&json!({"message": "No such container: x"})), None);
         assert_eq!(parse_container(&Value::Null), None);
+    }
+
+    #[test]
+    fn how_a_container_ended() {
+        let c = json!({"State":{"ExitCode":137,"OOMKilled":true,"Error":"","Health":{"Status":"unhealthy","Log":[
+            {"Output":"older"},{"ExitCode":1,"Output":"Unable to access interface: No such device\n"}]}}});
+        let wanted = LastState {
+            exit_code: 137,
+            oom_killed: true,
+            error: String::new(),
+            health_output: "Unable to access interface: No such device".into(),
+        };
+        assert_eq!(parse_last_state(&c), wanted);
+        assert_eq!(parse_last_state(&Value::Null), LastState::default());
     }
 
     #[test]
