@@ -2,6 +2,7 @@
 
 mod runtime;
 mod steps;
+mod subnet;
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,7 @@ pub fn inputs<'a>(config: &'a Config, facts: &Facts, rung: Rung) -> Result<Input
         config,
         rung,
         ipv6,
+        network: subnet::choose(facts)?,
         image: image.unwrap_or_else(|| config.container.image.to_string()),
         sysctl,
         effective: config.effective_yaml(!facts.database),

@@ -115,9 +115,7 @@ fn a_container_that_cannot_start() {
 
 #[test]
 fn the_tables_that_the_image_needs() {
-    // Somebody takes them away after they were loaded: the stand-in looks at each start.
     let mut root = Root::prepared(&[], USERSPACE);
-    root.set("FAKE_MODPROBE_FAILS", "");
     root.set("FAKE_LOG", "iptables v1.8.10 (legacy): can't initialize iptables table `nat': Table does not exist");
     root.set("FAKE_EXITS", "1");
     root.install()

@@ -1,9 +1,10 @@
-"""Three container images for the lab, made without a container engine.
+"""Four container images for the lab, made without a container engine.
 
 `upstream` is like ghcr.io/wg-easy/wg-easy:15: awg, awg-quick and userspace
 programs, no module. `module` is like an image that brings its module along:
 /lib/modules/amneziawg.ko and a version file, no userspace program. `older` is
-`upstream` with an awg of another generation than the module. Programs
+`upstream` with an awg of another generation than the module, `broken` is
+`upstream` with a server that ends at once. Programs
 come from Debian's packages, the server from `images/app`; see its header for
 what it does and does not do.
 """
@@ -24,6 +25,7 @@ SERVER = Path(__file__).resolve().parent / "images" / "app"
 MODULE_KERNEL = "6.12.50-0-lts"
 UPSTREAM = "wg-easy/wg-easy:15"
 OLDER = "lab/wg-easy-older:15"
+BROKEN = "lab/wg-easy-broken:15"
 WITH_MODULE = ("wg-easy:latest", "lab/wg-easy-module:15")
 
 _LIB = "usr/lib/x86_64-linux-gnu"
@@ -88,6 +90,13 @@ done
 exec /usr/libexec/awg "$@"
 """
 
+# As wg-easy ends with a database that it cannot read.
+_BROKEN_SERVER = b"""#!/bin/sh
+echo 'Migrating database...'
+echo 'Failed to connect to Database: LibsqlError: SQLITE_CORRUPT: database disk image is malformed' >&2
+exit 1
+"""
+
 _KMOD_NAMES = ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod")
 
 _ENVIRONMENT = {
@@ -130,9 +139,11 @@ def build(material, cache):
         userspace = _userspace_layer(packages)
         _write_layout(partial / "upstream", [base, userspace, server])
         _write_layout(partial / "older", [base, userspace, _older_layer(base), server])
+        _write_layout(partial / "broken", [base, userspace, server, _broken_layer()])
         _write_layout(partial / "module", [base, _module_layer(module), server])
         partial.rename(home)
-    return {UPSTREAM: home / "upstream", OLDER: home / "older"} | {ref: home / "module" for ref in WITH_MODULE}
+    single = {UPSTREAM: home / "upstream", OLDER: home / "older", BROKEN: home / "broken"}
+    return single | {ref: home / "module" for ref in WITH_MODULE}
 
 
 def size(layout):
@@ -209,6 +220,12 @@ def _userspace_layer(packages):
 def _older_layer(base):
     layer = _Layer()
     layer.file(_AWG, other_generation(base.content(_AWG)), 0o755)
+    return layer
+
+
+def _broken_layer():
+    layer = _Layer()
+    layer.file("app/server", _BROKEN_SERVER, 0o755)
     return layer
 
 

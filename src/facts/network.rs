@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::{IpNet, Ipv4Net};
+
 use super::Network;
 use crate::host::Host;
 
@@ -9,7 +11,8 @@ use crate::host::Host;
 pub const SYSCTLS: &[&str] =
     &["net.ipv4.ip_forward", "net.ipv4.conf.all.src_valid_mark", "net.ipv6.conf.all.forwarding"];
 
-pub fn probe(host: &Host) -> Network {
+/// `compose` is the container's compose file.
+pub fn probe(host: &Host, compose: &str) -> Network {
     let mut inodes: BTreeMap<u64, u16> = BTreeMap::new();
     let mut ports = |files: [&str; 2], state: &str| -> BTreeMap<u16, String> {
         let mut found = BTreeMap::new();
@@ -32,7 +35,13 @@ pub fn probe(host: &Host) -> Network {
         }
     }
     let disabled = host.read_trimmed("/proc/sys/net/ipv6/conf/all/disable_ipv6");
-    Network { ipv6: disabled.as_deref() == Some("0"), udp, tcp }
+    Network {
+        ipv6: disabled.as_deref() == Some("0"),
+        udp,
+        tcp,
+        routes: parse_routes(&host.read_text("/proc/net/route").unwrap_or_default()),
+        container: host.read_text(compose).and_then(|text| parse_subnet(&text)),
+    }
 }
 
 pub fn sysctl(host: &Host) -> BTreeMap<String, String> {
@@ -56,6 +65,23 @@ pub fn parse_sockets(table: &str, state: &str) -> Vec<(u16, u64)> {
             (*fields.get(3)? == state).then_some((port, fields.get(9)?.parse().ok()?))
         })
         .collect()
+}
+
+/// Destinations in /proc/net/route (numbers in the byte order of the machine), without the default route.
+pub fn parse_routes(table: &str) -> Vec<(IpNet, String)> {
+    let one = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let number = |n: usize| u32::from_str_radix(fields.get(n)?, 16).ok().map(u32::from_be);
+        let net = Ipv4Net::with_netmask(number(1)?.into(), number(7)?.into()).ok()?;
+        (net.prefix_len() > 0).then(|| (IpNet::V4(net), fields[0].to_string()))
+    };
+    table.lines().skip(1).filter_map(one).collect()
+}
+
+/// The first range that a compose file asks for.
+pub fn parse_subnet(compose: &str) -> Option<IpNet> {
+    let range = |line: &str| line.trim().strip_prefix("- subnet: ")?.trim().parse().ok();
+    compose.lines().find_map(range)
 }
 
 /// The process that holds each socket, as `name (pid N)`.
@@ -89,6 +115,21 @@ mod tests {
     const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
         0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 19862 1 0000000000000000 100 0 0 10 0\n\
         1: 0F02000A:0016 0202000A:D3A2 01 00000000:00000000 02:000A7E3C 00000000     0        0 20417 4 0000000000000000 20 4 31 10 -1\n";
+
+    #[test]
+    fn routes() {
+        // Captured on a host with docker; 10.0.2.0/24 by DHCP.
+        let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+            ens3\t00000000\t0202000A\t0003\t0\t0\t1024\t00000000\t0\t0\t0\n\
+            ens3\t0002000A\t00000000\t0001\t0\t0\t1024\t00FFFFFF\t0\t0\t0\n\
+            docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
+        let wanted = [("10.0.2.0/24", "ens3"), ("172.17.0.0/16", "docker0")];
+        let wanted: Vec<(IpNet, String)> = wanted.iter().map(|(n, d)| (n.parse().unwrap(), d.to_string())).collect();
+        assert_eq!(parse_routes(table), wanted);
+        assert!(parse_routes("header\nens3\tzz\n").is_empty());
+        assert_eq!(parse_subnet("x:\n        - subnet: 10.42.42.0/24\n").unwrap().to_string(), "10.42.42.0/24");
+        assert_eq!(parse_subnet("nothing\n"), None);
+    }
 
     #[test]
     fn listening_ports() {
