@@ -152,7 +152,7 @@ fn an_alpine_that_has_docker_keeps_it() {
             || c.starts_with("rc-service docker")
             || c.starts_with("rc-update") && c.contains("docker")
     };
-    assert!(!root.commands().iter().any(|c| meddled(c)), "{:#?}", root.commands());
+    assert!(!root.commands().iter().any(meddled), "{:#?}", root.commands());
     assert_eq!(root.read("/etc/apk/repositories"), all);
     assert!(root.exists("/run/openrc/started/docker") && root.exists("/var/lib/docker/containers/shop/running"));
 }
