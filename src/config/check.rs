@@ -51,8 +51,10 @@ impl Config {
         let message = "container.registry.password: missing, and container.registry.username is given";
         Err(Error::new(Kind::Config, message)
             .cause("a password that was given directly, or on standard input, is not kept on the host")
-            .remedy("give container.registry.password_file, AWG_CONTAINER_REGISTRY_PASSWORD, or \
-                     --container-registry-password-file - for standard input"))
+            .remedy(
+                "give container.registry.password_file, AWG_CONTAINER_REGISTRY_PASSWORD, or \
+                     --container-registry-password-file - for standard input",
+            ))
     }
 }
 

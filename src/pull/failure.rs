@@ -30,7 +30,7 @@ enum Trouble {
     RateLimit,
     Architecture,
     Spoilt,
-    Login,
+    Access,
     Unknown,
     Name,
     Unreachable,
@@ -55,8 +55,8 @@ const KNOWN: &[(Trouble, &[&str])] = &[
     // Of a file of the engine's.
     (Trouble::Other, &["permission denied"]),
     // Docker Hub says this of what does not exist as well.
-    (Trouble::Login, &["denied", "no basic auth credentials", "unauthorized", "Unauthorized", "403 Forbidden"]),
-    (Trouble::Login, &["authentication required", "failed to fetch oauth token"]),
+    (Trouble::Access, &["denied", "no basic auth credentials", "unauthorized", "Unauthorized", "403 Forbidden"]),
+    (Trouble::Access, &["authentication required", "failed to fetch oauth token"]),
     (Trouble::Name, &["no such host", "server misbehaving", "name resolution"]),
     (Trouble::Unknown, &["manifest unknown", "name unknown", "not found"]),
     (Trouble::Unreachable, &["connection refused", "no route to host", "network is unreachable"]),
@@ -112,10 +112,9 @@ fn words(attempt: &Attempt, trouble: Trouble) -> (String, String) {
             format!("{registry} speaks plain http, and the engine wants https"),
             "give the registry a certificate, or list it in \"insecure-registries\" of /etc/docker/daemon.json".into(),
         ),
-        Trouble::DiskFull => (
-            "the disk is full".into(),
-            "make room (`df -h`; `docker system df` shows what the engine has)".into(),
-        ),
+        Trouble::DiskFull => {
+            ("the disk is full".into(), "make room (`df -h`; `docker system df` shows what the engine has)".into())
+        }
         Trouble::RateLimit => (
             format!("{registry} gives this host no more images for now"),
             "wait (Docker Hub counts over six hours), or log in: container.registry.username".into(),
@@ -135,7 +134,7 @@ fn words(attempt: &Attempt, trouble: Trouble) -> (String, String) {
             },
             "check container.image".into(),
         ),
-        Trouble::Login => login_words(attempt.login, registry),
+        Trouble::Access => login_words(attempt.login, registry),
         Trouble::Name => (
             format!("the name {registry} cannot be looked up"),
             "check the name, and the name servers in /etc/resolv.conf".into(),
@@ -173,10 +172,7 @@ fn login_words(login: &Login, registry: &str) -> (String, String) {
         );
     }
     let helper = if login.helper { ". The credential helper in /root/.docker/config.json is not run" } else { "" };
-    (
-        format!("{registry} asks for a login, or has no such image"),
-        format!("check container.image; set {KEYS}{helper}"),
-    )
+    (format!("{registry} asks for a login, or has no such image"), format!("check container.image; set {KEYS}{helper}"))
 }
 
 #[cfg(test)]

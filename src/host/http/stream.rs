@@ -142,8 +142,8 @@ fn read(response: Response, parts: &mpsc::Sender<Part>) -> Ended {
     let mut text = Vec::new();
     if !status.is_success() {
         let _ = body.take(LONGEST).read_to_end(&mut text);
-        let document = serde_json::from_slice(&text)
-            .unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(&text).trim()}));
+        let document =
+            serde_json::from_slice(&text).unwrap_or_else(|_| json!({"message": String::from_utf8_lossy(&text).trim()}));
         return Ended::Whole(status.as_u16(), document);
     }
     loop {
@@ -220,7 +220,7 @@ mod tests {
             &|| false,
             &mut |line| {
                 seen.borrow_mut().push(line["n"].clone());
-                hear.send(()).unwrap();
+                let _ = hear.send(());
             },
             move |stream| {
                 stream.write_all(HEAD.as_bytes()).unwrap();
