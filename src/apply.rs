@@ -16,7 +16,7 @@ use crate::receipt::{Change, Receipt, State};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, daemon, image, kernel, module, proof, pull};
+use crate::{bootloader, container, daemon, https, image, kernel, module, preflight, proof, pull};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -113,9 +113,15 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         Step::Start { service } => {
             host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service").map(drop)
         }
-        Step::Pull { .. } => pull::pull(host, run.config, &facts.arch, again),
+        Step::Pull { image } => {
+            let of_the_page = &run.config.server.https.image;
+            let own = &run.config.container.image;
+            let image = if *image == of_the_page.to_string() { of_the_page } else { own };
+            pull::pull(host, run.config, image, &facts.arch, again)
+        }
         Step::Extract { image } => {
-            image::look(host, image, Some(plan.choice.rung).filter(|_| plan.choice.open.is_none()))
+            let fit = (plan.choice.rung, preflight::backend(facts, &plan.choice));
+            image::look(host, image, Some(fit).filter(|_| plan.choice.open.is_none()))
         }
         Step::Arm { flavour, release } => {
             // What is armed is what was verified, however long ago it was installed.
@@ -139,11 +145,17 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
             }
             Ok(())
         }
+        Step::Firewall { script } => change::place_rules(host, script),
         Step::Compose => container::up(host, run.config),
         Step::FirstStart => container::first_start(host, run.config),
         Step::Ready { interface } => {
             let seen = container::prove(host, run.config, interface)?;
             run.report.proof(interface, run.config.server.port, seen.web);
+            Ok(())
+        }
+        Step::Https { url } => {
+            let proof = https::prove(host, run.config, again)?;
+            run.report.https(url, &proof);
             Ok(())
         }
         Step::Finish => change::remove_services(host),
@@ -180,7 +192,16 @@ fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Resu
     if file == Owned::Compose && facts.engine.image.is_none() && host.which("docker").is_some() {
         facts.engine.image = engine::image(host, &run.config.container.image.to_string());
     }
-    let inputs = plan::inputs(run.config, &facts, plan.choice.rung)?;
+    if let Some(https) = facts.https.as_mut().filter(|h| file == Owned::Compose && h.image.is_none()) {
+        https.image = engine::image(host, &run.config.server.https.image.to_string());
+    }
+    let inputs = plan::inputs(run.config, &facts, &plan.choice)?;
+    if file == Owned::Compose && inputs.command.is_empty() {
+        let image = &run.config.container.image;
+        return Err(Error::step(format!("what {image} starts cannot be told"))
+            .cause("it has neither an entrypoint nor a command, or is not here")
+            .remedy("run this again; if that does not help, name another image"));
+    }
     let text = file.render(&inputs)?;
     if let Some(dir) = std::path::Path::new(path).parent() {
         host.make_dirs(dir, 0o755)?;

@@ -32,8 +32,8 @@ pub use release::{Flavour, PREFERRED, Release, ReleaseChoice};
 pub use render::{render_effective, render_example};
 pub use secret::{MAX_TOKEN, REDACTED, Secret, check_password};
 pub use value::{
-    AbsolutePath, ContainerName, Host, InputFile, PackageSource, PublicKey, RegistryUser, Sha256, SrcVersion, Url,
-    Username,
+    AbsolutePath, ContainerName, Email, Host, InputFile, PackageSource, PublicKey, RegistryUser, Sha256, SrcVersion,
+    Url, Username,
 };
 pub use words::{Fallback, Firewall, Ipv6, Mode, ModuleSource, Privilege, Reboot, Web};
 
@@ -184,6 +184,32 @@ pub struct Server {
     pub allowed_ips: Vec<IpNet>,
     /// Who can open the admin page.
     pub web: Web,
+    pub https: Https,
+}
+
+/// The Caddy container in front of the admin page, for `web: https`. Where server.host is a DNS name, its certificate
+/// comes from an ACME authority, which must reach this host at that name; where it is an address, from an authority of
+/// Caddy's own, which browsers warn of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Https {
+    /// Image of Caddy 2; pinned to the digest found at the first pull.
+    pub image: ImageRef,
+    /// TCP port of the page.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// TCP port that leads to the page, and where the authority asks. It asks at port 80, or at 443.
+    #[schemars(range(min = 1, max = 65535))]
+    pub http_port: u16,
+    /// Address that the authority knows the account by.
+    #[schemars(extend("x-example" = "admin@example.org"))]
+    pub email: Option<Email>,
+    /// ACME directory of another authority. Absent: Caddy's own choice, Let's Encrypt.
+    #[schemars(extend("x-example" = "https://ca.example.org/acme/acme/directory"))]
+    pub acme_directory: Option<Url>,
+    /// File with the root certificate of that authority (PEM), where it is none that everybody knows.
+    #[schemars(extend("x-example" = "/root/ca.pem"))]
+    pub acme_root: Option<AbsolutePath>,
 }
 
 /// The wg-easy container.
@@ -201,6 +227,9 @@ pub struct Container {
     pub privilege: Privilege,
     /// Allows `privilege: documented`. Whoever controls such a container controls the host.
     pub accept_privileged: bool,
+    /// MiB of memory that the container may use, without swap; beyond that it is ended and started anew.
+    #[schemars(range(min = 128, max = 1048576))]
+    pub memory: u32,
 }
 
 /// Login at the registry that container.image names; no other registry gets it.
@@ -226,9 +255,17 @@ pub struct Registry {
 pub struct Network {
     /// IPv6 in the container and the tunnel.
     pub ipv6: Ipv6,
-    /// Keep peers away from the admin page, link-local and metadata addresses, this host and private ranges.
+    /// Keep peers away from the admin page, link-local and metadata addresses, this host, private ranges and each
+    /// other. The DNS servers in server.dns can be asked all the same.
     pub isolate: bool,
-    /// The host's firewall.
+    /// What peers reach all the same. A range opens what lies behind the server (the tunnel's own range: peers among
+    /// each other); a single address (/32, /128) also what is on it of this host or of the server itself, such as the
+    /// admin page.
+    #[serde(deserialize_with = "net::destinations")]
+    #[schemars(with = "Vec<String>", extend("x-example" = ["192.168.10.0/24", "10.8.0.1/32"]))]
+    pub reachable: Vec<IpNet>,
+    /// The host's firewall. Docker's published ports pass by ufw and by the rules for the host's own ports; what filters
+    /// them is the chain DOCKER-USER.
     pub firewall: Firewall,
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use xshell::{Cmd, cmd};
 
-use crate::config::Config;
+use crate::config::{Config, Web};
 use crate::daemon;
 use crate::error::{Error, Result};
 use crate::facts::network::parse_sockets;
@@ -42,10 +42,15 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
         return Err(Error::step("docker compose does not work").remedy("install the package docker-cli-compose"));
     }
     host.make_dirs(format!("{directory}/data"), 0o700)?;
+    if config.server.web == Web::Https {
+        for kept in ["data", "config"] {
+            host.make_dirs(format!("{directory}/caddy/{kept}"), 0o700)?;
+        }
+    }
     let check = compose_command(host, &compose, &directory).arg("config").arg("--quiet");
     host.run(check, Limits::seconds(60), "checking the compose file")?;
     let up = || {
-        let up = compose_command(host, &compose, &directory).arg("up").arg("--detach");
+        let up = compose_command(host, &compose, &directory).args(["up", "--detach", "--remove-orphans"]);
         host.ask(up, Limits::seconds(600))
     };
     let mut out = up();
@@ -54,7 +59,7 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
     if !out.ok()
         && out.tail(20).contains("port is already allocated")
         && daemon::is_serviced(host)
-        && engine::runs_only(host, &config.container.name)
+        && engine::runs_only_ours(host, config)
     {
         daemon::restart(host)?;
         out = up();
@@ -78,7 +83,8 @@ pub fn end_restart_loop(host: &Host, name: &str) -> bool {
     looping && host.ask(cmd!(sh, "docker stop {name}"), Limits::seconds(60)).ok()
 }
 
-/// Waits until the server has made its database and answers: its first-start settings are in there.
+/// Waits until the server's first-start settings are in its database. The login page answers only then: before
+/// that every page leads to the setup, which would be open to whoever comes first.
 pub fn first_start(host: &Host, config: &Config) -> Result<()> {
     let name = config.container.name.to_string();
     let database = format!("{}/data/wg-easy.db", config.container.directory);
@@ -86,8 +92,8 @@ pub fn first_start(host: &Host, config: &Config) -> Result<()> {
     loop {
         host.go_on()?;
         let container = engine::container(host, &name);
-        let web = container.as_ref().and_then(|c| web(host, config, c));
-        if web.is_some_and(|status| status < 400) && host.exists(&database) {
+        let web = container.as_ref().and_then(|c| page(host, config, c, "login"));
+        if web == Some(200) && host.exists(&database) {
             return Ok(());
         }
         if gave_up(host, container.as_ref(), began) {
@@ -122,8 +128,8 @@ fn gave_up(host: &Host, container: Option<&Container>, began: Instant) -> bool {
     container.is_some_and(|c| c.restarts >= LOOP) || began.elapsed() > READY || host.is_fake()
 }
 
-fn web(host: &Host, config: &Config, container: &Container) -> Option<u16> {
-    host.http_status(&format!("http://{}:{}/", container.address, config.server.web_port))
+fn page(host: &Host, config: &Config, container: &Container, path: &str) -> Option<u16> {
+    host.http_status(&format!("http://{}:{}/{path}", container.address, config.server.web_port))
 }
 
 fn look(host: &Host, config: &Config, container: &Container) -> Seen {
@@ -135,7 +141,7 @@ fn look(host: &Host, config: &Config, container: &Container) -> Seen {
         interface: container.interface.clone(),
         udp: bound("udp") || bound("udp6"),
         // Asked last: it is the slowest of them.
-        web: if healthy { web(host, config, container) } else { None },
+        web: if healthy { page(host, config, container, "") } else { None },
     }
 }
 

@@ -18,6 +18,7 @@ pub mod error;
 pub mod facts;
 pub mod fetch;
 pub mod host;
+pub mod https;
 pub mod image;
 pub mod initramfs;
 pub mod kernel;

@@ -184,7 +184,7 @@ fn render(cli: &Cli, host: &Host, what: RenderWhat) -> Result<u8> {
             let (facts, _) = run::look(host, &config, Reach::Local, receipt.as_ref())?;
             let choice = choice::choose(&config, &facts, None, Aim::Install)?;
             let file = if what == RenderWhat::Compose { owned::Owned::Compose } else { owned::Owned::ResumeService };
-            file.render(&plan::inputs(&config, &facts, choice.rung)?)?
+            file.render(&plan::inputs(&config, &facts, &choice)?)?
         }
     };
     print(text.as_bytes())

@@ -22,10 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Of a fake root, in seconds: another patience.
 const FAKE_PATIENCE: &str = "FAKE_PATIENCE";
 
-/// Fetches the image and checks that it can run here. Where it cannot, the engine has what it had before.
-/// `again`: an earlier attempt was cut off.
-pub fn pull(host: &Host, config: &Config, arch: &str, again: bool) -> Result<()> {
-    let image = &config.container.image;
+/// Fetches an image of the configuration's and checks that it can run here. Where it cannot, the engine has what it
+/// had before. `again`: an earlier attempt was cut off.
+pub fn pull(host: &Host, config: &Config, image: &ImageRef, arch: &str, again: bool) -> Result<()> {
     let reference = image.to_string();
     if again {
         // The engine believes in layers that a power cut has emptied; what is in use stays.
@@ -33,7 +32,7 @@ pub fn pull(host: &Host, config: &Config, arch: &str, again: bool) -> Result<()>
         host.ask(cmd!(sh, "docker image rm {reference}"), Limits::seconds(120));
     }
     match bundled(host, &reference) {
-        None => from_registry(host, config, arch).map(drop),
+        None => from_registry(host, config, image, arch).map(drop),
         Some(file) => {
             let before = engine::image(host, &reference);
             let loaded = load(host, image, &file).and_then(|got| fitting(&reference, got, arch));
@@ -43,11 +42,10 @@ pub fn pull(host: &Host, config: &Config, arch: &str, again: bool) -> Result<()>
 }
 
 /// The image as its registry has it now, for this machine.
-pub fn from_registry(host: &Host, config: &Config, arch: &str) -> Result<Image> {
-    let image = &config.container.image;
+pub fn from_registry(host: &Host, config: &Config, image: &ImageRef, arch: &str) -> Result<Image> {
     let reference = image.to_string();
     let before = engine::image(host, &reference);
-    let fetched = fetch_layers(host, config, arch).and_then(|()| {
+    let fetched = fetch_layers(host, config, image, arch).and_then(|()| {
         let got = engine::image(host, &reference);
         fitting(&reference, got.ok_or_else(|| not_found(&reference, "was pulled"))?, arch)
     });
@@ -58,7 +56,7 @@ pub fn from_registry(host: &Host, config: &Config, arch: &str) -> Result<Image> 
 pub fn foresee(host: &Host, config: &Config) -> Result<()> {
     match bundled(host, &config.container.image.to_string()) {
         Some(_) => Ok(()),
-        None => login::of(host, config).map(drop),
+        None => login::of(host, config, &config.container.image).map(drop),
     }
 }
 
@@ -81,9 +79,8 @@ fn load(host: &Host, image: &ImageRef, file: &std::path::Path) -> Result<Image> 
     })
 }
 
-fn fetch_layers(host: &Host, config: &Config, arch: &str) -> Result<()> {
-    let image = &config.container.image;
-    let login = login::of(host, config)?;
+fn fetch_layers(host: &Host, config: &Config, image: &ImageRef, arch: &str) -> Result<()> {
+    let login = login::of(host, config, image)?;
     let (name, platform) = (image.familiar(), engine::platform(arch));
     // Without a tag the engine would fetch every one there is.
     let version = image.digest().or(image.tag()).unwrap_or("latest");

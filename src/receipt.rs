@@ -146,6 +146,10 @@ pub enum Change {
     Image {
         reference: String,
     },
+    /// Rules of ours in the host's packet filter, which this script takes away again.
+    Rules {
+        script: String,
+    },
     /// The container and its network, made from the compose file in this directory.
     Project {
         directory: String,

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import catalog, debs, disk, material, products, standin, steps, transfer
+from . import catalog, debs, disk, material, products, registry, standin, steps, transfer
 from .bench import Bench
 from .channel import Rebooted, Silent, TimedOut
 from .machine import Hardware
@@ -22,6 +22,8 @@ _BOOT_LIMIT = 300
 _BINARY = "/root/awg-install"
 # In texts of a scenario: the key that its catalog is signed with.
 _CATALOG_KEY = "${CATALOG_KEY}"
+# What a scenario plays the tunnel's peer with.
+_PEER = Path(__file__).with_name("peer.sh")
 
 
 @dataclass
@@ -212,14 +214,19 @@ class _Stage:
         self.tell(f"up, running {hello.release}")
 
     def lab_file(self, name):
-        """Files that the lab makes: `module/KERNEL` and `patched/FROM/TO`."""
+        """Files that the lab has or makes: `module/KERNEL`, `patched/FROM/TO`, `authority/FILE` and `peer.sh`."""
         kind, _, rest = name.partition("/")
         material_, cache = self.bench.material, self.bench.cache
         if kind == "module":
             return standin.module(rest, material_, cache).read_bytes()
         if kind == "patched":
             return standin.patched_vermagic(*rest.split("/"), material_, cache).read_bytes()
-        raise steps.Failed(f"no file {name} in the lab; there are module/KERNEL, patched/FROM/TO")
+        if kind == "authority" and rest in ("ca.crt", "ca.key"):
+            return registry.ca_cert(cache).with_name(rest).read_bytes()
+        if name == _PEER.name:
+            return _PEER.read_bytes()
+        raise steps.Failed(f"no file {name} in the lab; there are module/KERNEL, patched/FROM/TO, "
+                           f"authority/ca.crt, authority/ca.key, {_PEER.name}")
 
     def save_snapshot(self, name):
         target = products.snapshot_path(self.bench, name)

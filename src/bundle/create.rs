@@ -10,7 +10,7 @@ use super::manifest::{BundledImage, BundledModule, IMAGE, INDEX, Manifest, Membe
 use super::trust::Trust;
 use super::write::Writer;
 use super::{MANIFEST, SIGNATURE, read, verify};
-use crate::config::{Config, Flavour, Mode, PackageSource, Release};
+use crate::config::{Config, Flavour, Mode, PackageSource, Release, Web};
 use crate::error::{Error, Kind, Result};
 use crate::facts::{self, engine};
 use crate::fetch;
@@ -79,6 +79,10 @@ fn preflight(host: &Host, config: &Config, order: &Order) -> Result<()> {
     if order.sign.is_some() && host.which("minisign").is_none() {
         return Err(Error::host("minisign is not installed, and the bundle is to be signed")
             .remedy("`apk add minisign`, or leave --sign out and hand over the sha256"));
+    }
+    if order.image && config.server.web == Web::Https {
+        return Err(Error::new(Kind::Config, "server.web: https: a bundle holds the server's image and not Caddy's")
+            .remedy("make it with --server-web local; where it is used, load Caddy's image first (`docker save`, `docker load`)"));
     }
     if order.image && host.which("docker").is_none() {
         return Err(Error::host("docker is not installed, and the image is taken from it")
@@ -192,7 +196,7 @@ fn image(
         Some(image) => image,
         None => {
             say(&format!("pulling {reference}"));
-            pull::from_registry(host, config, arch)?
+            pull::from_registry(host, config, &config.container.image, arch)?
         }
     };
     if let Some(misfit) = image.misfit(&reference, arch) {

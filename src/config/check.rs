@@ -1,5 +1,7 @@
 //! Rules that tie keys to each other. What a single value may be is its type's business.
 
+mod https;
+
 use std::net::IpAddr;
 
 use super::{Config, Fallback, Loaded, Mode, ModuleSource, Origin, PackageSource, Privilege, Web};
@@ -12,8 +14,10 @@ pub(super) fn check(loaded: &Loaded) -> Result<()> {
     module(loaded, config)?;
     bundle(loaded, config)?;
     server(loaded, config)?;
+    https::check(loaded, config)?;
     lists(loaded, config)?;
     registry(loaded, config)?;
+    network(loaded, config)?;
     container(loaded, config)
 }
 
@@ -270,6 +274,7 @@ fn lists(loaded: &Loaded, config: &Config) -> Result<()> {
         ("module.catalog.public_keys", config.module.catalog.public_keys.iter().map(ToString::to_string).collect()),
         ("server.dns", server.dns.iter().map(ToString::to_string).collect::<Vec<_>>()),
         ("server.allowed_ips", server.allowed_ips.iter().map(ToString::to_string).collect()),
+        ("network.reachable", config.network.reachable.iter().map(ToString::to_string).collect()),
     ] {
         let repeated = list.iter().enumerate().find(|(i, entry)| list[..*i].contains(entry));
         if let Some((_, entry)) = repeated {
@@ -297,6 +302,18 @@ fn registry(loaded: &Loaded, config: &Config) -> Result<()> {
     if file.is_some_and(|f| f != "-" && !f.starts_with('/')) {
         let remedy = "write it from the root: /root/registry.password";
         return wrong(loaded, FILE, "is no absolute path, and an upgrade reads it again", remedy);
+    }
+    Ok(())
+}
+
+fn network(loaded: &Loaded, config: &Config) -> Result<()> {
+    if !config.network.isolate && !config.network.reachable.is_empty() {
+        return wrong(
+            loaded,
+            "network.reachable",
+            "lists exceptions, but network.isolate is false: peers reach everything",
+            "leave it out, or set network.isolate: true",
+        );
     }
     Ok(())
 }

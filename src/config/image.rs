@@ -27,6 +27,11 @@ impl ImageRef {
         Self { repository: UPSTREAM[0].into(), tag: Some(KNOWN_MAJOR.to_string()), digest: None }
     }
 
+    /// What the Caddy project publishes.
+    pub(super) fn caddy() -> Self {
+        Self { repository: "docker.io/library/caddy".into(), tag: Some("2".into()), digest: None }
+    }
+
     /// Registry and path, without tag and digest.
     pub fn repository(&self) -> &str {
         &self.repository

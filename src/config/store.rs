@@ -13,6 +13,9 @@ impl Config {
             // The file it was read from may be gone after the reboot.
             server.remove("password_file");
             server.remove("password");
+            if self.server.https == super::Https::default() {
+                server.remove("https");
+            }
             if let (true, Some(password)) = (with_password, &self.server.password) {
                 server.insert("password".into(), Value::String(password.expose().into()));
             }

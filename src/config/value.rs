@@ -102,6 +102,10 @@ word!(
     Username, username_rule
 );
 word!(
+    /// An e-mail address.
+    Email, email_rule
+);
+word!(
     /// A container's name, as the engine takes it.
     ContainerName, container_name_rule
 );
@@ -286,6 +290,14 @@ fn username_rule(text: &str) -> Result<(), String> {
         return Err("begins or ends with a space".into());
     }
     Ok(())
+}
+
+fn email_rule(text: &str) -> Result<(), String> {
+    let local = |l: &str| l.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b));
+    match text.rsplit_once('@') {
+        Some((name, domain)) if !name.is_empty() && local(name) && host_rule(domain).is_ok() => Ok(()),
+        _ => Err("is not an e-mail address such as admin@example.org".into()),
+    }
 }
 
 fn container_name_rule(text: &str) -> Result<(), String> {

@@ -69,11 +69,17 @@ pub fn container(host: &Host, name: &str) -> Option<Container> {
     Some(container)
 }
 
-/// No container but `name` runs, as far as the engine says.
-pub fn runs_only(host: &Host, name: &str) -> bool {
+/// The name of the container in front of the admin page.
+pub fn caddy_name(config: &Config) -> String {
+    format!("{}-caddy", config.container.name)
+}
+
+/// No container but ours runs, as far as the engine says.
+pub fn runs_only_ours(host: &Host, config: &Config) -> bool {
     let Some(Value::Array(running)) = host.engine_get("/containers/json").found() else { return false };
-    let ours = format!("/{name}");
-    let called = |c: &Value| c["Names"].as_array().is_some_and(|names| names.iter().any(|n| *n == *ours));
+    let ours = [format!("/{}", config.container.name), format!("/{}", caddy_name(config))];
+    let called =
+        |c: &Value| c["Names"].as_array().is_some_and(|names| names.iter().any(|n| ours.iter().any(|o| n == o)));
     running.iter().all(called)
 }
 
@@ -119,6 +125,11 @@ pub fn parse_image(image: &Value, reference: &str) -> Option<Image> {
         version: version(&image["Config"]["Labels"], reference),
         architecture: image["Architecture"].as_str().unwrap_or_default().to_string(),
         programs: None,
+        command: ["Entrypoint", "Cmd"]
+            .iter()
+            .flat_map(|key| image["Config"][*key].as_array().into_iter().flatten())
+            .filter_map(|word| word.as_str().map(str::to_string))
+            .collect(),
         generation: None,
     })
 }
@@ -228,6 +239,17 @@ mod tests {
         assert_eq!(said("amd64", versioned("3.20"), "me/vpn:15"), None);
         let source = json!({label("version"): "14", label("source"): "https://github.com/wg-easy/wg-easy.git"});
         assert!(said("amd64", source, "me/vpn:15").is_some());
+    }
+
+    #[test]
+    fn what_an_image_starts() {
+        // The parts of a captured answer that are read.
+        let image = json!({"Id": "sha256:1", "RepoDigests": ["x@sha256:2"], "Architecture": "amd64",
+            "Config": {"Entrypoint": ["docker-entrypoint.sh"], "Cmd": ["/usr/bin/dumb-init", "node", "server/index.mjs"]}});
+        let command = parse_image(&image, "x").unwrap().command;
+        assert_eq!(command, ["docker-entrypoint.sh", "/usr/bin/dumb-init", "node", "server/index.mjs"]);
+        let bare = json!({"Id": "sha256:1", "Config": {"Entrypoint": null, "Cmd": ["/app"]}});
+        assert_eq!(parse_image(&bare, "x").unwrap().command, ["/app"]);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use super::{Os, Service};
 use crate::host::Host;
 
 /// Services that a plan may touch or has to know of.
-const SERVICES: &[&str] = &["awg-guard", "awg-install", "awg-watchdog", "cgroups", "docker", "modules", "sysctl"];
+const SERVICES: &[&str] =
+    &["awg-firewall", "awg-guard", "awg-install", "awg-watchdog", "cgroups", "docker", "modules", "sysctl"];
 const RUNLEVELS: &[&str] = &["sysinit", "boot", "default"];
 
 pub fn probe(host: &Host) -> Os {
@@ -37,6 +38,16 @@ pub fn memory_mib(host: &Host) -> u64 {
 
 /// Read from OpenRC's own links, so that no program has to run.
 pub fn services(host: &Host, os: &Os) -> BTreeMap<String, Service> {
+    if os.init == "systemd" {
+        let (name, wants) = ("awg-firewall", "multi-user.target");
+        let enabled = host.exists(format!("/etc/systemd/system/{wants}.wants/{name}.service"));
+        let service = Service {
+            installed: host.exists(format!("/etc/systemd/system/{name}.service")),
+            runlevels: if enabled { vec![wants.into()] } else { Vec::new() },
+            started: false,
+        };
+        return BTreeMap::from([(name.to_string(), service)]);
+    }
     if os.init != "openrc" {
         return BTreeMap::new();
     }

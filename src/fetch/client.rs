@@ -5,10 +5,9 @@ use std::time::Duration;
 use reqwest::blocking::{Client, ClientBuilder};
 use reqwest::{Certificate, NoProxy, Proxy};
 
-use super::text;
 use crate::config::Url;
 use crate::error::{Error, Kind, Result};
-use crate::host::Host;
+use crate::host::{Host, http::text};
 
 /// Largest file of certificate authorities.
 const CA_LIMIT: u64 = 1 << 20;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::config::{Config, DOCKER_HUB, MAX_TOKEN, Secret};
+use crate::config::{Config, DOCKER_HUB, ImageRef, MAX_TOKEN, Secret};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 
@@ -19,23 +19,24 @@ const HUB_LOGIN: &str = "https://index.docker.io/v1/";
 /// A login, if there is one, and where it comes from.
 #[derive(Debug, Default)]
 pub struct Login {
-    known: Option<(String, Secret)>,
+    pub(super) known: Option<(String, Secret)>,
     /// It stands in `docker login`'s file.
     pub kept: bool,
     /// `docker login`'s file leaves this registry to a credential helper.
     pub helper: bool,
 }
 
-/// The login for the registry that the image comes from.
+/// The login for the registry that an image comes from; the configured one is for that of `container.image` alone.
 ///
 /// # Errors
 /// The configuration names a user and no password, or a file that cannot be read.
-pub fn of(host: &Host, config: &Config) -> Result<Login> {
+pub fn of(host: &Host, config: &Config, image: &ImageRef) -> Result<Login> {
     config.require_login()?;
     let login = &config.container.registry;
-    let Some(user) = &login.username else {
+    let own = image.registry() == config.container.image.registry();
+    let Some(user) = login.username.as_ref().filter(|_| own) else {
         let kept = host.read_start(KEPT, KEPT_LIMIT).and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        return Ok(kept.map(|kept| kept_login(&kept, config.container.image.registry())).unwrap_or_default());
+        return Ok(kept.map(|kept| kept_login(&kept, image.registry())).unwrap_or_default());
     };
     let password = match (&login.password, &login.password_file) {
         (Some(password), _) => password.clone(),

@@ -86,7 +86,7 @@ const SAID: &[(&str, Trouble)] = &[
     ("something new", Other),
 ];
 
-fn attempt<'a>(image: &'a ImageRef, login: &'a Login) -> Attempt<'a> {
+fn attempt<'a>(image: &'a ImageRef, login: &'a super::Login) -> Attempt<'a> {
     Attempt { image, platform: "amd64", login, patience: Duration::from_secs(120), proxy: None }
 }
 
