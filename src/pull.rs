@@ -113,7 +113,8 @@ fn fetch_layers(host: &Host, config: &Config, image: &ImageRef, arch: &str) -> R
     };
     let own = image.registry() == config.container.image.registry();
     let key = if *image == config.container.image { "container.image" } else { "server.https.image" };
-    let attempt = Attempt { image, key, own, platform, login: &login, patience: patience(host), proxy: proxy_gap(host) };
+    let attempt =
+        Attempt { image, key, own, platform, login: &login, patience: patience(host), proxy: proxy_gap(host) };
     Err(failure::explain(&attempt, &said))
 }
 

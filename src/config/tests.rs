@@ -175,11 +175,7 @@ fn every_leaf_explains_itself() {
             assert!(choices.iter().any(|c| *default == c.word));
         }
     }
-<<<<<<< HEAD
-    assert_eq!(leaves().len(), 48);
-=======
     assert_eq!(leaves().len(), 46);
->>>>>>> main
     let secrets: Vec<&str> = leaves().iter().filter(|l| l.secret).map(|l| l.path.as_str()).collect();
     assert_eq!(secrets, ["server.password", "container.registry.password"]);
     assert!(secrets.iter().all(|path| super::leaf::leaf(path).unwrap().flag().is_none()));

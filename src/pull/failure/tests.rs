@@ -87,7 +87,15 @@ const SAID: &[(&str, Trouble)] = &[
 ];
 
 fn attempt<'a>(image: &'a ImageRef, login: &'a super::Login) -> Attempt<'a> {
-    Attempt { image, key: "container.image", own: true, platform: "amd64", login, patience: Duration::from_secs(120), proxy: None }
+    Attempt {
+        image,
+        key: "container.image",
+        own: true,
+        platform: "amd64",
+        login,
+        patience: Duration::from_secs(120),
+        proxy: None,
+    }
 }
 
 #[test]
