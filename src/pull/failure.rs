@@ -60,7 +60,7 @@ const KNOWN: &[(Trouble, &[&str])] = &[
     // Docker Hub says this of what does not exist as well.
     (Trouble::Access, &["denied", "no basic auth credentials", "unauthorized", "Unauthorized", "403 Forbidden"]),
     (Trouble::Access, &["authentication required", "failed to fetch oauth token"]),
-    (Trouble::Name, &["no such host", "server misbehaving", "name resolution"]),
+    (Trouble::Name, &["dial tcp: lookup", "no such host", "name resolution"]),
     (Trouble::Unknown, &["manifest unknown", "name unknown", "not found"]),
     (Trouble::Unreachable, &["connection refused", "no route to host", "network is unreachable"]),
     (Trouble::Unreachable, &["unexpected HTTP status: 5", "Service Unavailable", "Bad Gateway"]),

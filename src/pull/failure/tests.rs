@@ -23,7 +23,7 @@ const SAID: &[(&str, Trouble)] = &[
     (r#"Get "https://ghcr.io/v2/": dial tcp 140.82.121.33:443: i/o timeout"#, Slow),
     (
         r#"Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io on 1.1.1.1:53: read udp 10.0.2.15:4->1.1.1.1:53: i/o timeout"#,
-        Slow,
+        Name,
     ),
     (STALLED, Slow),
     // * It closes the connection at once, or in the middle of a layer, time and again.
