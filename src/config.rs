@@ -187,9 +187,7 @@ pub struct Server {
     pub https: Https,
 }
 
-/// The Caddy container in front of the admin page, for `web: https`. Where server.host is a DNS name, its certificate
-/// comes from an ACME authority, which must reach this host at that name; where it is an address, from an authority of
-/// Caddy's own, which browsers warn of.
+/// The page over https. A certificate for an address comes from Caddy's own authority: browsers warn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Https {
@@ -198,16 +196,17 @@ pub struct Https {
     /// TCP port of the page.
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
-    /// TCP port that leads to the page, and where the authority asks. It asks at port 80, or at 443.
+    /// TCP port that leads to the page. An ACME authority asks at port 80, or at 443.
     #[schemars(range(min = 1, max = 65535))]
     pub http_port: u16,
-    /// Address that the authority knows the account by.
+    /// E-mail address of the account with the authority.
     #[schemars(extend("x-example" = "admin@example.org"))]
     pub email: Option<Email>,
     /// ACME directory of another authority. Absent: Caddy's own choice, Let's Encrypt.
     #[schemars(extend("x-example" = "https://ca.example.org/acme/acme/directory"))]
     pub acme_directory: Option<Url>,
-    /// File with the root certificate of that authority (PEM), where it is none that everybody knows.
+    /// File with the root certificate of that authority (PEM), where it is no public one. It is mounted, and has
+    /// to stay there.
     #[schemars(extend("x-example" = "/root/ca.pem"))]
     pub acme_root: Option<AbsolutePath>,
 }

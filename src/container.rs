@@ -98,7 +98,11 @@ pub fn first_start(host: &Host, config: &Config) -> Result<()> {
         }
         if gave_up(host, container.as_ref(), began) {
             let seen = Seen { web, ..Seen::default() };
-            return Err(not_ready(host, &name, "amneziawg or tun", &seen, container.as_ref(), began.elapsed()));
+            let mut error = not_ready(host, &name, "amneziawg or tun", &seen, container.as_ref(), began.elapsed());
+            if web.is_some_and(|status| (300..400).contains(&status)) {
+                error.message = "the server has not taken its first settings over: its page leads to the setup".into();
+            }
+            return Err(error);
         }
         std::thread::sleep(Duration::from_secs(1));
     }

@@ -283,6 +283,12 @@ impl Receipt {
         !used && STORES.iter().all(|store| ours(store))
     }
 
+    /// A step was done, and after another one was done last.
+    pub fn done_after(&self, id: &str, other: &str) -> bool {
+        let at = |id: &str| self.steps.iter().filter(|e| e.id == id && e.state == State::Done).map(|e| &e.at).max();
+        at(id).is_some_and(|done| at(other).is_none_or(|before| done >= before))
+    }
+
     /// A step was begun and not finished.
     pub fn is_started(&self, id: &str) -> bool {
         self.steps.iter().any(|e| e.id == id && e.state == State::Started)

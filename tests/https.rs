@@ -94,6 +94,17 @@ fn without_a_certificate_the_tunnel_works() {
 }
 
 #[test]
+fn the_page_is_proven_after_all() {
+    let mut root = root("");
+    root.set("FAKE_UNHEALTHY", "tun");
+    root.install().expect(6);
+    // The container has come to itself meanwhile; what was never reached is still to be done.
+    root.unset("FAKE_UNHEALTHY");
+    root.write("/var/lib/docker/containers/wg-easy/health", "healthy\n");
+    root.install().expect(0).says("prove that https://vpn.example.org/ answers");
+}
+
+#[test]
 fn a_failed_page_leaves_the_kernel_mode_alone() {
     let kernel = format!("{SERVER}module:\n  source: file\n  path: /root/amneziawg.ko\n");
     let mut root = Root::prepared(&[], &kernel);

@@ -10,12 +10,12 @@ impl Config {
     pub fn effective_yaml(&self, with_password: bool) -> String {
         let mut value = serde_json::to_value(self).expect("plain data");
         if let Some(server) = value.get_mut("server").and_then(Value::as_object_mut) {
-            // The file it was read from may be gone after the reboot.
-            server.remove("password_file");
-            server.remove("password");
             if self.server.https == super::Https::default() {
                 server.remove("https");
             }
+            // The file it was read from may be gone after the reboot.
+            server.remove("password_file");
+            server.remove("password");
             if let (true, Some(password)) = (with_password, &self.server.password) {
                 server.insert("password".into(), Value::String(password.expose().into()));
             }

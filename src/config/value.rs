@@ -149,6 +149,14 @@ impl Host {
     pub fn address(&self) -> Option<IpAddr> {
         self.0.parse().ok()
     }
+
+    /// As a URL writes it: an IPv6 address stands in brackets.
+    pub fn in_url(&self) -> String {
+        match self.address() {
+            Some(IpAddr::V6(address)) => format!("[{address}]"),
+            _ => self.0.clone(),
+        }
+    }
 }
 
 impl Url {

@@ -1,12 +1,12 @@
 //! What Caddy is made from: its configuration.
 
 use super::{Inputs, fill};
-use crate::config::{Config, Host};
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 
 /// Where the page is, as a browser is told.
 pub fn page_url(config: &Config) -> String {
-    let name = config.server.host.as_ref().map_or("SERVER".to_string(), in_url);
+    let name = config.server.host.as_ref().map_or("SERVER".to_string(), |h| h.in_url());
     match config.server.https.port {
         443 => format!("https://{name}/"),
         port => format!("https://{name}:{port}/"),
@@ -33,7 +33,7 @@ pub(super) fn caddyfile(inputs: &Inputs) -> Result<String> {
         minijinja::context! {
             internal => own_authority(config),
             host => host.to_string(),
-            site => format!("https://{}:{}", in_url(host), https.port),
+            site => format!("https://{}:{}", host.in_url(), https.port),
             email => https.email.as_ref().map(ToString::to_string),
             directory => https.acme_directory.as_ref().map(ToString::to_string),
             root => inputs.acme_root.as_deref(),
@@ -41,13 +41,6 @@ pub(super) fn caddyfile(inputs: &Inputs) -> Result<String> {
             upstream => format!("wg-easy:{}", config.server.web_port),
         },
     )
-}
-
-fn in_url(host: &Host) -> String {
-    match host.address() {
-        Some(std::net::IpAddr::V6(address)) => format!("[{address}]"),
-        _ => host.to_string(),
-    }
 }
 
 /// A value as one word of a Caddyfile. In quotes a brace would still stand for something else, and a quote needs

@@ -79,8 +79,9 @@ impl Steps<'_> {
 
     /// Last of all: without a certificate yet, the tunnel works and everything else is done.
     pub fn page(&mut self) {
-        let made = self.planned(|s| matches!(s, Step::Compose));
-        if self.facts.https.is_some() && (made || self.cut_off("https")) {
+        let proven = self.receipt.is_some_and(|r| r.done_after("https", "ready"));
+        let touched = self.planned(|s| matches!(s, Step::Compose | Step::Ready { .. }));
+        if self.facts.https.is_some() && (touched || !proven) {
             let why = match own_authority(self.config) {
                 true => "its certificate comes from an authority that Caddy makes here",
                 false => "its certificate comes once the authority has asked at that name",
