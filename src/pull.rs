@@ -111,7 +111,10 @@ fn fetch_layers(host: &Host, config: &Config, image: &ImageRef, arch: &str) -> R
         Ended::Stalled => STALLED.to_string(),
         Ended::Broken(why) => why,
     };
-    let attempt = Attempt { image, platform, login: &login, patience: patience(host), proxy: proxy_gap(host) };
+    let own = image.registry() == config.container.image.registry();
+    let key = if *image == config.container.image { "container.image" } else { "server.https.image" };
+    let attempt =
+        Attempt { image, key, own, platform, login: &login, patience: patience(host), proxy: proxy_gap(host) };
     Err(failure::explain(&attempt, &said))
 }
 

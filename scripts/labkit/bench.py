@@ -43,16 +43,16 @@ class Bench:
         """What is booted in place of the disk's own loader, or None."""
         return debian.boot(self.material) if distribution == "debian" else None
 
-    def machine(self, directory, image, hardware, kernels, catalog_server=None):
-        """A machine that reaches its repository, with these kernels, the registry, and the
-        catalog where it has one."""
+    def machine(self, directory, image, hardware, kernels, catalog_server=None, gate=None):
+        """A machine that reaches its repository, with these kernels, the registry (through its
+        gate, where it has one), and the catalog where it has one."""
         server = repository.Server(self.repository.offer(kernels))
         for name in kernels:
             if name.endswith(toolchain.SUFFIX):
                 made = standin.source(name.removesuffix(toolchain.SUFFIX), self.material, self.cache)
                 server.share("module-source.tar", made)
         ports = {f"{REPOSITORY_ADDRESS}:80": server.port,
-                 f"{REGISTRY_ADDRESS}:443": self.registry.port}
+                 f"{REGISTRY_ADDRESS}:443": (gate or self.registry).port}
         if catalog_server:
             ports[f"{CATALOG_ADDRESS}:443"] = catalog_server.port
         return Machine(directory, image, hardware, ports, server)

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import catalog, debs, disk, material, products, registry, standin, steps, transfer
+from . import catalog, debs, disk, gate, material, products, registry, standin, steps, transfer
 from .bench import Bench
 from .channel import Rebooted, Silent, TimedOut
 from .machine import Hardware
@@ -159,7 +159,7 @@ class _Stage:
     def __init__(self, scenario, scenarios, bench, binary, place, narrative):
         self.scenario, self.scenarios, self.bench, self.binary = scenario, scenarios, bench, binary
         self.place, self.narrative = place, narrative
-        self.trees, self.machine, self.catalog, self.boot = {}, None, None, None
+        self.trees, self.machine, self.catalog, self.gate, self.boot = {}, None, None, None, None
         self.tell, self.console = narrative.tell, place / "console.log"
 
     @property
@@ -185,8 +185,11 @@ class _Stage:
         if self.scenario.catalog:
             self.catalog = self.bench.catalog(self.place, self.binary)
             self.catalog.change(**(host["catalog"] or {}))
+        if self.scenario.gated:
+            self.gate = gate.Gate(self.bench.registry)
+            self.gate.set(host["registry"])
         self.machine = self.bench.machine(
-            self.place, image, self._hardware(), host["kernels_offered"], self.catalog)
+            self.place, image, self._hardware(), host["kernels_offered"], self.catalog, self.gate)
         story += "" if host["network"] == "user" else ", without a network"
         self.tell(f"{story} ({host['memory']} MiB, {host['disk']} disk, {host['cache']} cache)")
         self.machine.start()
@@ -252,6 +255,8 @@ class _Stage:
             self.machine.server.stop()
         if self.catalog:
             self.catalog.stop()
+        if self.gate:
+            self.gate.stop()
         for pattern in ("put-*", "*.img"):
             for leftover in self.place.glob(pattern):
                 leftover.unlink()

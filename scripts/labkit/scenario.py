@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from . import disk
+from . import disk, gate
 
 # What a catalog can be like; see catalog.py.
 CATALOG_STATES = ("good", "tampered", "tampered-module", "expired", "wrong-key", "rolled-back")
@@ -42,6 +42,8 @@ _HOST = {
     "media": [],
     # What https://modules.lab/ serves: {modules: [KERNEL], kernels: [KERNEL], state: STATE}.
     "catalog": None,
+    # What its registry is like from the start; see gate.py.
+    "registry": "up",
 }
 _NETWORKS = ("user", "none")
 _DISTRIBUTIONS = ("alpine", "debian")
@@ -74,6 +76,12 @@ class Scenario:
     def kept(self):
         """Names of the files that its run leaves for others."""
         return [step["keep"]["as"] for step in self.steps if "keep" in step]
+
+    @property
+    def gated(self):
+        """Whether its machine has a registry of its own state."""
+        states = [self.host["registry"], *(step["registry"] for step in self.steps if "registry" in step)]
+        return any(state != "up" for state in states)
 
     @property
     def catalog(self):
@@ -148,6 +156,8 @@ def _check_step(where, step):
             raise Invalid(f"{where}: keep needs a path, and as which plain file name it is kept")
     if "catalog" in step:
         _check_catalog(where, step["catalog"])
+    if "registry" in step:
+        _check_registry(where, step["registry"])
 
 
 def _check_host(where, host):
@@ -165,10 +175,16 @@ def _check_host(where, host):
         raise Invalid(f"{where}: a machine without a network reaches no catalog")
     if host.get("cmdline") and host.get("from"):
         raise Invalid(f"{where}: cmdline belongs to the scenario that makes {host['from']}")
+    _check_registry(where, host.get("registry", "up"))
     if not isinstance(host.get("media", []), list):
         raise Invalid(f"{where}: media is a list of kept files")
     if host.get("catalog") is not None:
         _check_catalog(f"{where}: catalog", host["catalog"])
+
+
+def _check_registry(where, state):
+    if state not in gate.STATES:
+        raise Invalid(f"{where}: no state {state} of a registry; there are {', '.join(gate.STATES)}")
 
 
 def _check_catalog(where, wanted):

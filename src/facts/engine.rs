@@ -247,10 +247,10 @@ fn digest(image: &Value, reference: &str) -> Option<String> {
 fn version(labels: &Value, reference: &str) -> Option<String> {
     let label = |name: &str| labels[format!("org.opencontainers.image.{name}")].as_str();
     let mut names = ["title", "source", "ref.name"].into_iter().filter_map(label).peekable();
-    let repository = reference.split('@').next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    let last = |name: &str| name.rsplit('/').next().unwrap_or_default().to_string();
     let own = match names.peek() {
-        Some(_) => names.any(|name| name.trim_end_matches(".git").ends_with("wg-easy")),
-        None => repository.split(':').next().unwrap_or_default().ends_with("wg-easy"),
+        Some(_) => names.any(|name| last(name.trim_end_matches(".git")) == "wg-easy"),
+        None => last(reference).split([':', '@']).next() == Some("wg-easy"),
     };
     label("version").filter(|_| own).map(str::to_string)
 }

@@ -12,6 +12,9 @@ pub const STALLED: &str = "nothing new has come";
 /// What was tried.
 pub struct Attempt<'a> {
     pub image: &'a ImageRef,
+    /// The key that names it, and whether `container.registry` is for its registry.
+    pub key: &'a str,
+    pub own: bool,
     pub platform: &'a str,
     pub login: &'a Login,
     pub patience: Duration,
@@ -30,7 +33,7 @@ enum Trouble {
     RateLimit,
     Architecture,
     Spoilt,
-    Login,
+    Access,
     Unknown,
     Name,
     Unreachable,
@@ -55,9 +58,9 @@ const KNOWN: &[(Trouble, &[&str])] = &[
     // Of a file of the engine's.
     (Trouble::Other, &["permission denied"]),
     // Docker Hub says this of what does not exist as well.
-    (Trouble::Login, &["denied", "no basic auth credentials", "unauthorized", "Unauthorized", "403 Forbidden"]),
-    (Trouble::Login, &["authentication required", "failed to fetch oauth token"]),
-    (Trouble::Name, &["no such host", "server misbehaving", "name resolution"]),
+    (Trouble::Access, &["denied", "no basic auth credentials", "unauthorized", "Unauthorized", "403 Forbidden"]),
+    (Trouble::Access, &["authentication required", "failed to fetch oauth token"]),
+    (Trouble::Name, &["dial tcp: lookup", "no such host", "name resolution"]),
     (Trouble::Unknown, &["manifest unknown", "name unknown", "not found"]),
     (Trouble::Unreachable, &["connection refused", "no route to host", "network is unreachable"]),
     (Trouble::Unreachable, &["unexpected HTTP status: 5", "Service Unavailable", "Bad Gateway"]),
@@ -94,7 +97,7 @@ fn trouble(said: &str) -> Trouble {
 
 /// What it means, and what to do.
 fn words(attempt: &Attempt, trouble: Trouble) -> (String, String) {
-    let registry = attempt.image.registry();
+    let (registry, key) = (attempt.image.registry(), attempt.key);
     let (what, remedy) = match trouble {
         Trouble::Engine => ("the container engine does not answer".into(), "see /var/log/docker.log".into()),
         Trouble::Proxy => (
@@ -121,7 +124,7 @@ fn words(attempt: &Attempt, trouble: Trouble) -> (String, String) {
         ),
         Trouble::Architecture => (
             format!("there is no image for this machine (linux/{})", attempt.platform),
-            "name an image for this architecture (container.image)".into(),
+            format!("name an image for this architecture ({key})"),
         ),
         Trouble::Spoilt => (
             "what came is not what its digest says".into(),
@@ -132,9 +135,9 @@ fn words(attempt: &Attempt, trouble: Trouble) -> (String, String) {
                 (Some(digest), _) => format!("{registry} has no image of the digest {digest} there"),
                 (None, tag) => format!("{registry} has no such image, or none of the tag {}", tag.unwrap_or("latest")),
             },
-            "check container.image".into(),
+            format!("check {key}"),
         ),
-        Trouble::Login => login_words(attempt.login, registry),
+        Trouble::Access => login_words(attempt, registry),
         Trouble::Name => (
             format!("the name {registry} cannot be looked up"),
             "check the name, and the name servers in /etc/resolv.conf".into(),
@@ -156,23 +159,29 @@ fn words(attempt: &Attempt, trouble: Trouble) -> (String, String) {
     (what, remedy)
 }
 
-fn login_words(login: &Login, registry: &str) -> (String, String) {
-    const KEYS: &str = "container.registry.username with container.registry.password_file (or \
-                        AWG_CONTAINER_REGISTRY_PASSWORD)";
+fn login_words(attempt: &Attempt, registry: &str) -> (String, String) {
+    let (login, key) = (attempt.login, attempt.key);
+    let way = match attempt.own {
+        true => {
+            "set container.registry.username with container.registry.password_file (or AWG_CONTAINER_REGISTRY_PASSWORD)"
+                .to_string()
+        }
+        false => format!("`docker login {registry}`"),
+    };
     if login.kept {
         return (
             format!("{registry} refuses the login in /root/.docker/config.json, or has no such image"),
-            format!("check container.image; `docker login {registry}`, or set {KEYS}"),
+            format!("check {key}; {way}"),
         );
     }
     if login.is_known() {
         return (
             format!("{registry} refuses the login, or has no such image for it"),
-            "check container.registry.username, its password and what it may read, and container.image".into(),
+            format!("check container.registry.username, its password and what it may read, and {key}"),
         );
     }
     let helper = if login.helper { ". The credential helper in /root/.docker/config.json is not run" } else { "" };
-    (format!("{registry} asks for a login, or has no such image"), format!("check container.image; set {KEYS}{helper}"))
+    (format!("{registry} asks for a login, or has no such image"), format!("check {key}; {way}{helper}"))
 }
 
 #[cfg(test)]

@@ -31,13 +31,13 @@ pub struct Login {
 /// # Errors
 /// The configuration names a user and no password, or a file that cannot be read.
 pub fn of(host: &Host, config: &Config, image: &ImageRef) -> Result<Login> {
-    config.require_login()?;
     let login = &config.container.registry;
     let own = image.registry() == config.container.image.registry();
     let Some(user) = login.username.as_ref().filter(|_| own) else {
         let kept = host.read_start(KEPT, KEPT_LIMIT).and_then(|bytes| serde_json::from_slice(&bytes).ok());
         return Ok(kept.map(|kept| kept_login(&kept, image.registry())).unwrap_or_default());
     };
+    config.require_login()?;
     let password = match (&login.password, &login.password_file) {
         (Some(password), _) => password.clone(),
         (None, file) => from_file(host, file.as_deref().unwrap_or_default())?,

@@ -220,7 +220,7 @@ mod tests {
             &|| false,
             &mut |line| {
                 seen.borrow_mut().push(line["n"].clone());
-                hear.send(()).unwrap();
+                let _ = hear.send(());
             },
             move |stream| {
                 stream.write_all(HEAD.as_bytes()).unwrap();

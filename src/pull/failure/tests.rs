@@ -23,7 +23,7 @@ const SAID: &[(&str, Trouble)] = &[
     (r#"Get "https://ghcr.io/v2/": dial tcp 140.82.121.33:443: i/o timeout"#, Slow),
     (
         r#"Get "https://ghcr.io/v2/": dial tcp: lookup ghcr.io on 1.1.1.1:53: read udp 10.0.2.15:4->1.1.1.1:53: i/o timeout"#,
-        Slow,
+        Name,
     ),
     (STALLED, Slow),
     // * It closes the connection at once, or in the middle of a layer, time and again.
@@ -31,18 +31,18 @@ const SAID: &[(&str, Trouble)] = &[
     ("unexpected EOF", Broken),
     ("read tcp 10.0.2.15:40322->10.0.2.100:443: read: connection reset by peer", Broken),
     // * It wants a login; the login is wrong; the login may not.
-    (r#"Head "http://127.0.0.1:5100/v2/wg-easy/manifests/amd64": no basic auth credentials"#, Login),
-    ("unauthorized", Login),
-    ("denied", Login),
-    (r#"Head "https://ghcr.io/v2/me/private/manifests/15": denied"#, Login),
-    ("error from registry: denied\ndenied", Login),
-    ("unauthorized: authentication required", Login),
-    ("unauthorized: incorrect username or password", Login),
+    (r#"Head "http://127.0.0.1:5100/v2/wg-easy/manifests/amd64": no basic auth credentials"#, Access),
+    ("unauthorized", Access),
+    ("denied", Access),
+    (r#"Head "https://ghcr.io/v2/me/private/manifests/15": denied"#, Access),
+    ("error from registry: denied\ndenied", Access),
+    ("unauthorized: authentication required", Access),
+    ("unauthorized: incorrect username or password", Access),
     (
         "pull access denied for me/private, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
-        Login,
+        Access,
     ),
-    (r#"Head "https://registry.gitlab.com/v2/me/app/manifests/15": denied: access forbidden"#, Login),
+    (r#"Head "https://registry.gitlab.com/v2/me/app/manifests/15": denied: access forbidden"#, Access),
     // * What is not there.
     ("manifest unknown", Unknown),
     ("name unknown", Unknown),
@@ -87,7 +87,15 @@ const SAID: &[(&str, Trouble)] = &[
 ];
 
 fn attempt<'a>(image: &'a ImageRef, login: &'a super::Login) -> Attempt<'a> {
-    Attempt { image, platform: "amd64", login, patience: Duration::from_secs(120), proxy: None }
+    Attempt {
+        image,
+        key: "container.image",
+        own: true,
+        platform: "amd64",
+        login,
+        patience: Duration::from_secs(120),
+        proxy: None,
+    }
 }
 
 #[test]
@@ -112,7 +120,7 @@ fn every_text_is_told_apart() {
 #[test]
 fn every_trouble_has_words_of_its_own() {
     let image: ImageRef = "ghcr.io/wg-easy/wg-easy:15".parse().unwrap();
-    let login = super::Login::default();
+    let login = Login::default();
     let mut seen = Vec::new();
     for (said, trouble) in SAID {
         let error = explain(&attempt(&image, &login), said);
@@ -136,13 +144,14 @@ fn words_follow_what_was_tried() {
     let image: ImageRef = "registry.lab/wg-easy/wg-easy:15".parse().unwrap();
     let digest = format!("sha256:{}", "1".repeat(64));
     let pinned = image.pinned(&digest).unwrap();
-    let none = super::Login::default();
+    let none = Login::default();
     assert!(explain(&attempt(&pinned, &none), "manifest unknown").message.contains(&digest));
     assert!(explain(&attempt(&image, &none), STALLED).to_string().contains("nothing new has come for 120 s"));
     let asks = explain(&attempt(&image, &none), "unauthorized").to_string();
     assert!(asks.contains("registry.lab asks for a login") && asks.contains("container.registry.password_file"));
     assert!(!asks.contains("helper"), "{asks}");
-    let helper = super::Login { helper: true, ..super::Login::default() };
+    let mut helper = Login::default();
+    helper.helper = true;
     assert!(explain(&attempt(&image, &helper), "unauthorized").to_string().contains("helper"));
 
     let proxy = |said: &str| {
