@@ -146,6 +146,10 @@ pub enum Change {
     Image {
         reference: String,
     },
+    /// Rules of ours in the host's packet filter, which this script takes away again.
+    Rules {
+        script: String,
+    },
     /// The container and its network, made from the compose file in this directory.
     Project {
         directory: String,
@@ -238,6 +242,18 @@ impl Receipt {
         }
     }
 
+    /// A step that has failed and changed nothing is recorded as it was before it was begun.
+    pub fn take_back(&mut self, id: &str, before: Option<State>) {
+        if let Some(entry) = self.steps.iter_mut().find(|e| e.id == id && e.state == State::Started) {
+            entry.state = before.unwrap_or(State::Undone);
+        }
+    }
+
+    /// How far a step is; nothing where it was never begun, or undone.
+    pub fn state(&self, id: &str) -> Option<State> {
+        self.steps.iter().find(|e| e.id == id && e.state != State::Undone).map(|e| e.state)
+    }
+
     /// The record of `id` already says what `path` was.
     pub fn remembers(&self, id: &str, path: &str) -> bool {
         self.steps
@@ -265,6 +281,12 @@ impl Receipt {
         };
         let used = self.steps.iter().any(|e| e.id == "compose" && e.state != State::Undone);
         !used && STORES.iter().all(|store| ours(store))
+    }
+
+    /// A step was done, and after another one was done last.
+    pub fn done_after(&self, id: &str, other: &str) -> bool {
+        let at = |id: &str| self.steps.iter().filter(|e| e.id == id && e.state == State::Done).map(|e| &e.at).max();
+        at(id).is_some_and(|done| at(other).is_none_or(|before| done >= before))
     }
 
     /// A step was begun and not finished.
@@ -330,6 +352,20 @@ mod tests {
         assert_eq!(receipt.steps[0].prior, [absent]);
         receipt.finish("write:/etc/x");
         assert_eq!(receipt.steps[0].state, State::Done);
+    }
+
+    #[test]
+    fn a_step_that_changed_nothing_is_as_it_was() {
+        let mut receipt = Receipt::default();
+        receipt.begin("a", vec![]);
+        receipt.take_back("a", None);
+        assert_eq!((receipt.state("a"), receipt.steps.len()), (None, 1));
+        receipt.begin("a", vec![]);
+        receipt.finish("a");
+        let before = receipt.state("a");
+        receipt.begin("a", vec![]);
+        receipt.take_back("a", before);
+        assert_eq!(receipt.state("a"), Some(State::Done), "a rollback still takes it away");
     }
 
     #[test]

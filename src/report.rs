@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::cli::{Color, Globals, Output};
 use crate::error::Error;
 use crate::facts::Facts;
-use crate::host::Log;
+use crate::host::{Log, tls::Page};
+use crate::https;
 use crate::plan::Plan;
 use crate::proof::Proof;
 use crate::receipt::timestamp;
@@ -93,6 +94,14 @@ impl<'a> Report<'a> {
         self.event("proof", json!({"interface": interface, "udp_port": port, "web_status": web}));
         let web = web.map_or(String::new(), |s| format!(", web page answers ({s})"));
         self.line(format!("        container healthy, wg0 is {interface}, UDP {port} bound{web}"));
+    }
+
+    pub fn https(&self, url: &str, page: &Page) {
+        self.event(
+            "https-proof",
+            json!({"url": url, "web_status": page.status, "issuer": page.issuer, "trusted": page.trusted}),
+        );
+        self.line(format!("        {}", https::seen(page)));
     }
 
     pub fn tunnel(&self, proof: &Proof) {

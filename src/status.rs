@@ -9,6 +9,7 @@ use crate::config::{Config, Web};
 use crate::error::Result;
 use crate::facts::{Facts, Reach, engine};
 use crate::host::Host;
+use crate::https;
 use crate::plan;
 use crate::preflight;
 use crate::receipt::{Outcome, Receipt};
@@ -113,11 +114,14 @@ pub fn access(host: &Host, config: &Config) -> String {
     let page = match config.server.web {
         Web::Local => {
             let container = engine::container(host, &config.container.name);
-            let address =
-                container.map(|c| c.address).filter(|a| !a.is_empty()).unwrap_or_else(|| "10.42.42.42".into());
+            let address = container
+                .map(|c| c.address)
+                .filter(|a| !a.is_empty())
+                .unwrap_or_else(|| crate::owned::SUBNETS[0].address.into());
             format!("ssh -L {port}:{address}:{port} root@{name}, then http://localhost:{port}/")
         }
-        Web::Public | Web::Https => format!("http://{name}:{port}/"),
+        Web::Public => format!("http://{name}:{port}/"),
+        Web::Https => https::access(host, config),
     };
     format!("Admin page: {page}\nFiles:      {directory}\nUndo:       awg-install rollback")
 }

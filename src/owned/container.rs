@@ -1,6 +1,7 @@
 //! What the container is made from: compose file and environment.
 
-use super::{Inputs, Rung, fill};
+use super::filter::BRIDGE;
+use super::{Backend, Inputs, Rung, fill};
 use crate::config::{Privilege, Web};
 use crate::error::{Error, Kind, Result};
 
@@ -16,8 +17,21 @@ pub(super) fn compose(inputs: &Inputs, revision: &str) -> Result<String> {
             web_port => config.server.web_port,
             public => config.server.web == Web::Public,
             memory => config.container.memory,
+            https => config.server.web == Web::Https,
+            caddy => inputs.caddy,
+            caddy_name => crate::facts::engine::caddy_name(config),
+            https_port => config.server.https.port,
+            http_port => config.server.https.http_port,
+            acme_root => config.server.https.acme_root.as_ref().map(ToString::to_string),
             documented => config.container.privilege == Privilege::Documented,
+            nft => inputs.backend == Backend::Nft,
             ipv6 => inputs.ipv6,
+            bridge => BRIDGE,
+            command => inputs.command,
+            range => inputs.network.range,
+            address => inputs.network.address,
+            range6 => inputs.network.range6,
+            address6 => inputs.network.address6,
             revision_label => crate::facts::engine::REVISION_LABEL,
             revision,
             tool => if inputs.rung == Rung::Wireguard { "wg" } else { "awg" },
@@ -37,7 +51,8 @@ pub(super) fn environment(inputs: &Inputs, first: bool) -> Result<String> {
     let list = |items: Vec<String>| items.join(",");
     let mut values: Vec<(&str, String)> = vec![
         ("PORT", server.web_port.to_string()),
-        ("INSECURE", "true".into()),
+        // Without it, nobody can log in over plain http.
+        ("INSECURE", (server.web != Web::Https).to_string()),
         ("DISABLE_IPV6", (!inputs.ipv6).to_string()),
         ("EXPERIMENTAL_AWG", "true".into()),
         ("OVERRIDE_AUTO_AWG", if inputs.rung == Rung::Wireguard { "wg" } else { "awg" }.into()),

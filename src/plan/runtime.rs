@@ -2,7 +2,7 @@
 
 use super::steps::{Steps, serviced};
 use crate::module;
-use crate::owned::{Owned, Rung, revision};
+use crate::owned::{Owned, Rung, own_authority, page_url, revision};
 use crate::step::Step;
 
 impl Steps<'_> {
@@ -11,7 +11,7 @@ impl Steps<'_> {
         let rung = self.inputs.rung;
         let rebooting = self.planned(|s| matches!(s, Step::Reboot { .. }));
         let missing: Vec<String> = rung
-            .modules()
+            .modules(self.inputs.backend, self.inputs.ipv6)
             .into_iter()
             .filter(|m| {
                 rebooting || !facts.modules.loaded.contains(*m) || *m == module::NAME && self.loaded_other(release)
@@ -31,6 +31,11 @@ impl Steps<'_> {
         if !differing.is_empty() {
             self.add(Step::Sysctl { values: differing }, "the server forwards its clients' packets");
         }
+        let path = Owned::Firewall.path(self.config);
+        let rewritten = self.planned(|s| matches!(s, Step::Write { file: Owned::Firewall, .. }));
+        if rewritten || rebooting || facts.network.rules.as_deref() != Some("") {
+            self.add(Step::Firewall { script: path }, "before the container starts, and at every boot");
+        }
         if let Some(release) = release
             && (rebooting || !self.proven(release))
         {
@@ -44,9 +49,14 @@ impl Steps<'_> {
                 && c.interface.as_deref() == Some(rung.interface())
         });
         let rewritten = self.planned(|s| {
-            matches!(s, Step::Write { file: Owned::Compose | Owned::Environment | Owned::FirstEnvironment, .. })
+            let files = [Owned::Compose, Owned::Start, Owned::Environment, Owned::FirstEnvironment, Owned::Caddyfile];
+            matches!(s, Step::Write { file, .. } if files.contains(file))
         });
-        let rewritten = rewritten || !current;
+        let page = facts
+            .https
+            .as_ref()
+            .is_none_or(|h| h.container.as_ref().is_some_and(|c| c.running && Some(&c.revision) == wanted.as_ref()));
+        let rewritten = rewritten || !current || !page;
         if !facts.database {
             // The password goes as soon as it is proven that the server has taken it over, and what is proven to be
             // ready is the container that stays: a proof of one that is made anew afterwards would say nothing
@@ -67,6 +77,19 @@ impl Steps<'_> {
         }
     }
 
+    /// Last of all: without a certificate yet, the tunnel works and everything else is done.
+    pub fn page(&mut self) {
+        let proven = self.receipt.is_some_and(|r| r.done_after("https", "ready"));
+        let touched = self.planned(|s| matches!(s, Step::Compose | Step::Ready { .. }));
+        if self.facts.https.is_some() && (touched || !proven) {
+            let why = match own_authority(self.config) {
+                true => "its certificate comes from an authority that Caddy makes here",
+                false => "its certificate comes once the authority has asked at that name",
+            };
+            self.add(Step::Https { url: page_url(self.config) }, why);
+        }
+    }
+
     /// What is loaded is another build than the one that belongs there.
     fn loaded_other(&self, release: Option<&str>) -> bool {
         let loaded = self.facts.modules.loaded_srcversion.as_ref();
@@ -82,10 +105,12 @@ impl Steps<'_> {
 
     /// This module was seen to work with this image.
     fn proven(&self, release: &str) -> bool {
-        let touched = |s: &Step| matches!(s, Step::Pull { .. } | Step::Module { .. } | Step::Load { .. });
+        let touched = |s: &Step| matches!(s, Step::Module { .. } | Step::Load { .. });
+        let pulled = self.pulls(&self.config.container.image.to_string());
         let image = self.facts.engine.image.as_ref().map(|i| i.id.as_str()).unwrap_or_default();
         let proven = self.receipt.and_then(|r| r.proven.as_ref());
-        !self.planned(touched)
+        !pulled
+            && !self.planned(touched)
             && !self.cut_off(&format!("prove:{release}"))
             && proven.is_some_and(|p| {
                 p.release == release && p.image == image && p.srcversion == self.facts.modules.loaded_srcversion
