@@ -12,11 +12,11 @@ use crate::host::{Host, Limits};
 use crate::owned::{Owned, SELF};
 use crate::plan::{self, Plan};
 use crate::reboot::{self, End};
-use crate::receipt::{Change, Receipt};
+use crate::receipt::{Change, Receipt, State};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, daemon, https, image, kernel, module, proof};
+use crate::{bootloader, container, daemon, https, image, kernel, module, preflight, proof, pull};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -66,9 +66,15 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let host = run.host;
     let id = step.id();
     let directory = run.config.container.directory.to_string();
-    let again = receipt.is_started(&id);
+    let before = receipt.state(&id);
     change::record(host, step, &directory, receipt)?;
-    act(run, plan, receipt, step, started, again)?;
+    let acted = act(run, plan, receipt, step, started, before == Some(State::Started));
+    if acted.is_err() && matches!(step, Step::Pull { .. }) {
+        // It has left nothing behind: what the operator loads by hand meanwhile is not to be distrusted.
+        receipt.take_back(&id, before);
+        receipt.save(host)?;
+    }
+    acted?;
     // What tools have written is on the disk before the receipt says that it is: few of them see to that.
     host.sync();
     receipt.finish(&id);
@@ -79,6 +85,7 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
 fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool, again: bool) -> Result<()> {
     let (host, facts) = (run.host, run.facts);
     let sh = host.shell();
+    let crashing = |error| container::given_up(host, run.config, error);
     match step {
         Step::Write { file, path } => write(run, plan, *file, path, started),
         Step::InstallSelf => {
@@ -107,9 +114,15 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         Step::Start { service } => {
             host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service").map(drop)
         }
-        Step::Pull { image } => container::pull(host, image, &facts.arch, again),
+        Step::Pull { image } => {
+            let of_the_page = &run.config.server.https.image;
+            let own = &run.config.container.image;
+            let image = if *image == of_the_page.to_string() { of_the_page } else { own };
+            pull::pull(host, run.config, image, &facts.arch, again)
+        }
         Step::Extract { image } => {
-            image::look(host, image, Some(plan.choice.rung).filter(|_| plan.choice.open.is_none()))
+            let fit = (plan.choice.rung, preflight::backend(facts, &plan.choice));
+            image::look(host, image, Some(fit).filter(|_| plan.choice.open.is_none()))
         }
         Step::Arm { flavour, release } => {
             // What is armed is what was verified, however long ago it was installed.
@@ -133,10 +146,11 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
             }
             Ok(())
         }
-        Step::Compose => container::up(host, run.config),
-        Step::FirstStart => container::first_start(host, run.config),
+        Step::Firewall { script } => change::place_rules(host, script),
+        Step::Compose => container::up(host, run.config).map_err(crashing),
+        Step::FirstStart => container::first_start(host, run.config, run.report).map_err(crashing),
         Step::Ready { interface } => {
-            let seen = container::prove(host, run.config, interface)?;
+            let seen = container::prove(host, run.config, Some(run.report), interface).map_err(crashing)?;
             run.report.proof(interface, run.config.server.port, seen.web);
             Ok(())
         }
@@ -182,7 +196,13 @@ fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Resu
     if let Some(https) = facts.https.as_mut().filter(|h| file == Owned::Compose && h.image.is_none()) {
         https.image = engine::image(host, &run.config.server.https.image.to_string());
     }
-    let inputs = plan::inputs(run.config, &facts, plan.choice.rung)?;
+    let inputs = plan::inputs(run.config, &facts, &plan.choice)?;
+    if file == Owned::Compose && inputs.command.is_empty() {
+        let image = &run.config.container.image;
+        return Err(Error::step(format!("what {image} starts cannot be told"))
+            .cause("it has neither an entrypoint nor a command, or is not here")
+            .remedy("run this again; if that does not help, name another image"));
+    }
     let text = file.render(&inputs)?;
     if let Some(dir) = std::path::Path::new(path).parent() {
         host.make_dirs(dir, 0o755)?;

@@ -208,13 +208,7 @@ where
         }
     }
     let matches = help::command().try_get_matches_from(args).map_err(exit)?;
-    if matches.contains_id(flags::PASSWORD) {
-        return Err(Exit::usage(
-            "a password on the command line is visible to every user of this host",
-            "put it in a file (--server-password-file FILE), in AWG_SERVER_PASSWORD, or give it on standard input \
-             (--server-password-file -)",
-        ));
-    }
+    flags::refuse_passwords(&matches)?;
     let raw = Raw::from_arg_matches(&matches).map_err(exit)?;
     let leaves = flags::given(&matches);
     let command = command(raw.command, &raw.globals)?;

@@ -79,7 +79,7 @@ fn checks(host: &Host, config: &Config, facts: &Facts, receipt: Option<&Receipt>
     }
     checks.push(Check::of(
         "container",
-        container::prove(host, config, rung.interface()).map(|seen| {
+        container::prove(host, config, None, rung.interface()).map(|seen| {
             let web = seen.web.map_or(String::new(), |s| format!(", web page answers ({s})"));
             format!("healthy, wg0 is {}, UDP {} bound{web}", rung.interface(), config.server.port)
         }),
@@ -88,6 +88,7 @@ fn checks(host: &Host, config: &Config, facts: &Facts, receipt: Option<&Receipt>
         let seen = https::prove(host, config, false).map(|page| https::seen(&page));
         checks.push(Check::of("https", seen));
     }
+    checks.push(filter(facts));
     checks.push(match planned {
         Err(error) => Check::bad("drift", error),
         Ok(plan) if plan.steps.is_empty() => Check::good("drift", "the host is as it was left"),
@@ -136,6 +137,18 @@ fn module(facts: &Facts) -> Check {
         "module",
         seen.map_err(|e| e.remedy("run `awg-install install`, or `awg-install upgrade` after a kernel update")),
     )
+}
+
+/// Our rules on the host; those in the container are placed at each of its starts, or it does not start.
+fn filter(facts: &Facts) -> Check {
+    let seen = match facts.network.rules.as_deref() {
+        Some("") => Ok("the rules on this host are in place, before others".to_string()),
+        Some(missing) => {
+            Err(Error::step(missing).cause("another firewall was loaded since, or somebody took them away"))
+        }
+        None => Err(Error::step("there is no script with rules for this host")),
+    };
+    Check::of("packet filter", seen.map_err(|e| e.remedy("run `awg-install install`")))
 }
 
 fn tunnel(host: &Host, config: &Config, facts: &Facts) -> Check {

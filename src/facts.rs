@@ -17,6 +17,7 @@ pub mod root;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Flavour, ModuleSource, Release};
@@ -24,6 +25,8 @@ use crate::host::{Host, files::sha256};
 use crate::module::Inspection;
 
 pub const SCHEMA: u32 = 1;
+/// The first kernel series of Alpine without `ip_tables`.
+const NO_IP_TABLES: (u32, u32) = (6, 18);
 
 /// All that planning knows of a host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -151,6 +154,9 @@ pub struct Modules {
     pub amneziawg: BTreeMap<String, InstalledModule>,
     /// srcversion of the loaded amneziawg.
     pub loaded_srcversion: Option<String>,
+    /// For each release with an index of modules: it has `ip_tables`, which iptables-legacy needs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ip_tables: BTreeMap<String, bool>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -248,6 +254,19 @@ impl Facts {
         self.candidates().find(|c| c.inspection.vermagic.release == release)
     }
 
+    /// iptables-legacy can work under `release`: a file tells, else the version does (Alpine 3.23 has 6.18).
+    pub fn legacy_tables(&self, release: &str) -> bool {
+        if release == self.kernel.running && self.modules.loaded.contains("ip_tables") {
+            return true;
+        }
+        if let Some(known) = self.modules.ip_tables.get(release) {
+            return *known;
+        }
+        let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        self.os.id != "alpine" || version < NO_IP_TABLES
+    }
+
     pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
         self.offers.iter().flat_map(|o| &o.modules)
     }
@@ -263,8 +282,48 @@ pub struct Engine {
     pub version: String,
     /// `docker compose`, `docker-compose` or empty.
     pub compose: String,
+    /// Of a `docker-compose` that is a program of its own: its first generation has the same name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub compose_version: String,
+    /// Another engine that answers in docker's place, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated_by: Option<String>,
+    /// How the operator has set the engine up, where that matters.
+    #[serde(default, skip_serializing_if = "EngineSettings::is_usual")]
+    pub settings: EngineSettings,
+    /// Networks of the engine, with their ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<EngineNetwork>,
+    /// Where somebody else's compose project of our name lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_project: Option<String>,
     /// Id and digest of the configured image, when present.
     pub image: Option<Image>,
+}
+
+/// What `daemon.json` and the engine itself say.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineSettings {
+    /// Root in a container is another user on the host.
+    pub user_namespace: bool,
+    /// The engine itself runs without root's rights.
+    pub rootless: bool,
+    /// It makes no firewall rules (`"iptables": false`).
+    pub no_iptables: bool,
+}
+
+impl EngineSettings {
+    fn is_usual(&self) -> bool {
+        *self == EngineSettings::default()
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineNetwork {
+    pub name: String,
+    /// Its bridge on the host.
+    pub device: String,
+    pub subnets: Vec<IpNet>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -272,9 +331,15 @@ pub struct Image {
     pub id: String,
     pub digest: Option<String>,
     pub architecture: String,
+    /// The version of wg-easy that it says it is, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Which of the programs that matter it has; absent until it was looked into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programs: Option<Vec<String>>,
+    /// What it starts: its entrypoint, then its command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     /// Generation of the netlink interface that its `awg` speaks, as far as its version tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
@@ -303,6 +368,24 @@ pub struct Network {
     /// Ports something listens on, with the process that holds them where it can be told.
     pub udp: BTreeMap<u16, String>,
     pub tcp: BTreeMap<u16, String>,
+    /// Interfaces whose default route comes from router advertisements, which forwarding would switch off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advertised: Vec<String>,
+    /// Firewalls that are started at boot beside this one's rules: `ufw`, `firewalld`, `nftables`, ...
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firewalls: Vec<String>,
+    /// The file of an nftables rule set whose forward chain drops what it does not name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_drop: Option<String>,
+    /// What is missing of this program's own rules, empty when they are in place; absent without its script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<String>,
+    /// Ranges that the host has a route to, with the device; the default route is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<(IpNet, String)>,
+    /// The container's range in the compose file that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<IpNet>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -352,7 +435,7 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
         engine,
         container,
         https,
-        network: network::probe(host),
+        network: network::probe(host, &os, &directory.to_string()),
         memory_mib: os::memory_mib(host),
         free_mib: ["/", "/boot"].iter().filter_map(|p| host.free_mib(p).map(|mib| (p.to_string(), mib))).collect(),
         files: owned.iter().filter_map(|p| file(host, p).map(|f| (p.to_string(), f))).collect(),

@@ -16,6 +16,7 @@ use crate::config::{self, ModuleSource, Url};
 use crate::error::{Error, Kind, Result};
 use crate::host::{Host, files::sha256, http::text, partial::Partial};
 use crate::module::LARGEST_FILE;
+pub use client::proxy;
 pub use known::Version;
 use known::{Answer, Asked};
 

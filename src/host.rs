@@ -20,7 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Kind, Result};
 pub use command::{Limits, Output};
-pub use http::Reply;
+pub use http::{Ended, Post, Reply};
 pub use log::Log;
 
 /// Directory below a fake root that marks it as one and holds its stand-in programs.

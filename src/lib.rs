@@ -28,6 +28,7 @@ pub mod packages;
 pub mod plan;
 pub mod preflight;
 pub mod proof;
+pub mod pull;
 pub mod reboot;
 pub mod receipt;
 pub mod recipe;

@@ -138,7 +138,8 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
         Command::BundleCreate(args) => {
             host.require_root()?;
             let _lock = run::lock(host)?;
-            let config = setup::loaded(host, cli)?.config;
+            let mut config = setup::loaded(host, cli)?.config;
+            setup::registry_input(&mut config)?;
             let created = receipt::timestamp();
             let order = bundle::Order {
                 file: &args.file,
@@ -183,7 +184,7 @@ fn render(cli: &Cli, host: &Host, what: RenderWhat) -> Result<u8> {
             let (facts, _) = run::look(host, &config, Reach::Local, receipt.as_ref())?;
             let choice = choice::choose(&config, &facts, None, Aim::Install)?;
             let file = if what == RenderWhat::Compose { owned::Owned::Compose } else { owned::Owned::ResumeService };
-            file.render(&plan::inputs(&config, &facts, choice.rung)?)?
+            file.render(&plan::inputs(&config, &facts, &choice)?)?
         }
     };
     print(text.as_bytes())

@@ -2,6 +2,7 @@
 
 mod runtime;
 mod steps;
+mod subnet;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,8 @@ use crate::choice::{Aim, Choice, choose};
 use crate::config::{Config, Ipv6};
 use crate::error::{Error, Result};
 use crate::facts::Facts;
-use crate::owned::{Inputs, Rung};
+use crate::facts::network::accept_ra;
+use crate::owned::Inputs;
 use crate::preflight;
 use crate::receipt::Receipt;
 use crate::step::Step;
@@ -41,6 +43,11 @@ impl Plan {
         if self.choice.degraded { 8 } else { 0 }
     }
 
+    /// Whether the image is to be fetched.
+    pub fn pulls(&self) -> bool {
+        self.steps.iter().any(|p| matches!(p.step, Step::Pull { .. }))
+    }
+
     /// Whether the package mirror has a say: packages are wanted, or a better rung was passed over.
     pub fn needs_mirror(&self) -> bool {
         let packages = |s: &Step| matches!(s, Step::Repository { .. } | Step::Packages { .. } | Step::Kernel { .. });
@@ -54,7 +61,7 @@ impl Plan {
 pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>, aim: Aim) -> Result<Plan> {
     let choice = choose(config, facts, receipt, aim)?;
     preflight::check(config, facts, &choice)?;
-    let inputs = inputs(config, facts, choice.rung)?;
+    let inputs = inputs(config, facts, &choice)?;
     let mut steps = Steps { config, facts, receipt, inputs: &inputs, list: Vec::new() };
     steps.all(&choice, aim)?;
     let notes = preflight::notes(config, facts, receipt, &choice);
@@ -62,7 +69,7 @@ pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>, aim: Aim)
 }
 
 /// What the renderings depend on, as far as the facts tell.
-pub fn inputs<'a>(config: &'a Config, facts: &Facts, rung: Rung) -> Result<Inputs<'a>> {
+pub fn inputs<'a>(config: &'a Config, facts: &Facts, choice: &Choice) -> Result<Inputs<'a>> {
     let ipv6 = match config.network.ipv6 {
         Ipv6::On if !facts.network.ipv6 => {
             return Err(Error::host("network.ipv6 is on, and IPv6 is switched off on this host")
@@ -74,18 +81,23 @@ pub fn inputs<'a>(config: &'a Config, facts: &Facts, rung: Rung) -> Result<Input
     };
     let mut sysctl = vec![("net.ipv4.ip_forward".to_string(), "1".to_string())];
     if ipv6 {
+        // First: the moment the host forwards, it would forget the routes that were advertised to it.
+        sysctl.extend(facts.network.advertised.iter().map(|interface| (accept_ra(interface), "2".to_string())));
         sysctl.push(("net.ipv6.conf.all.forwarding".into(), "1".into()));
     }
-    let image = facts.engine.image.as_ref().and_then(|i| i.digest.clone());
+    let image = facts.engine.image.as_ref();
     let https = facts.https.as_ref();
     let caddy = https.and_then(|h| h.image.as_ref()).and_then(|i| i.digest.clone());
     Ok(Inputs {
         config,
-        rung,
+        rung: choice.rung,
         ipv6,
         caddy: caddy.unwrap_or_else(|| config.server.https.image.to_string()),
         acme_root: https.and_then(|h| h.acme_root.as_ref()).map(|r| r.sha256.clone()),
-        image: image.unwrap_or_else(|| config.container.image.to_string()),
+        image: image.and_then(|i| i.digest.clone()).unwrap_or_else(|| config.container.image.to_string()),
+        command: image.map(|i| i.command.clone()).unwrap_or_default(),
+        backend: preflight::backend(facts, choice),
+        network: subnet::choose(facts)?,
         sysctl,
         effective: config.effective_yaml(!facts.database),
     })

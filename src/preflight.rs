@@ -1,10 +1,12 @@
 //! What can be known to fail is found before anything is changed.
 
+mod ports;
+
 use crate::choice::Choice;
-use crate::config::{Config, Privilege, Release, Web};
+use crate::config::{Config, Firewall, Ipv6, Privilege, Release, Web};
 use crate::error::{Error, Result};
-use crate::facts::{Container, Facts, engine::caddy_name};
-use crate::owned::{Rung, own_authority};
+use crate::facts::{Engine, Facts, Os};
+use crate::owned::{BRIDGE, Backend, Rung, own_authority};
 use crate::receipt::Receipt;
 
 /// MiB that a container engine and an image need at most.
@@ -13,8 +15,8 @@ pub const NEED_IMAGE: u64 = 300;
 const NEED_CADDY: u64 = 80;
 /// MiB of memory below which the container is likely to be killed.
 const LITTLE_MEMORY: u64 = 400;
-/// The first kernel series of Alpine without `ip_tables` (3.23 has 6.18).
-const NO_IP_TABLES: (u32, u32) = (6, 18);
+/// What iptables-nft is called, which an image needs where the kernel has no `ip_tables`.
+const NFT: &str = "iptables-nft";
 
 /// Refuses what cannot work, with the reason and the remedy.
 pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
@@ -32,11 +34,10 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
         config.require_server()?;
     }
     running_kernel(facts, choice)?;
+    image(config, facts)?;
     programs(config, facts, choice)?;
-    ports(config, facts)?;
-    https(config, facts)?;
+    ports::check(config, facts)?;
     engine(facts)?;
-    iptables(facts, choice)?;
     space(facts)
 }
 
@@ -65,8 +66,31 @@ pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: 
             notes.push(format!("no bundle holds {}: it comes from its registry", config.server.https.image));
         }
     }
-    if config.container.privilege == Privilege::Documented && config.server.web != Web::Local {
-        notes.push("container.privilege: documented with a page that is open to everybody: whoever logs in there controls this host".into());
+    if config.container.privilege == Privilege::Documented {
+        // accept_privileged has allowed it; it is called what it is all the same.
+        let whoever = match config.server.web {
+            Web::Local => "whoever controls the container",
+            Web::Public | Web::Https => "whoever has the admin page's password, from anywhere,",
+        };
+        notes.push(format!("container.privilege: documented: {whoever} is root on this host"));
+    }
+    if facts.memory_mib > 0 && u64::from(config.container.memory) > facts.memory_mib {
+        notes.push(format!(
+            "container.memory: {} MiB are more than this host has ({} MiB): the limit is without effect",
+            config.container.memory, facts.memory_mib
+        ));
+    }
+    notes.extend(filters(config, facts, choice));
+    if facts.engine.settings.no_iptables {
+        notes.push(
+            "the engine makes no firewall rules (iptables: false in /etc/docker/daemon.json): clients reach the internet \
+             only where rules of your own masquerade the container's network, and the server sees no client's address"
+                .into(),
+        );
+    }
+    if facts.os.init == "systemd" && facts.services.get("docker").is_some_and(|d| d.installed && d.runlevels.is_empty())
+    {
+        notes.push("docker is not started at boot, and the container with it: `systemctl enable docker`".into());
     }
     if facts.os.diskless {
         notes.push("the root file system lives in memory: commit with `lbu` what must survive a reboot".into());
@@ -142,18 +166,39 @@ pub fn programs_of(rung: Rung) -> &'static [&'static str] {
     }
 }
 
+/// One that is here must fit; what is to be pulled from a registry may need a login.
+fn image(config: &Config, facts: &Facts) -> Result<()> {
+    match &facts.engine.image {
+        Some(image) => image.misfit(&config.container.image.to_string(), &facts.arch).map_or(Ok(()), Err),
+        None if facts.apk.as_ref().is_some_and(|a| a.bundled) => Ok(()),
+        None => config.require_login(),
+    }
+}
+
+/// All that an image must have: the mode's programs, and iptables for the kernel that runs it.
+pub fn wanted(rung: Rung, backend: Backend) -> impl Iterator<Item = &'static str> {
+    programs_of(rung).iter().copied().chain((backend == Backend::Nft).then_some(NFT))
+}
+
 fn programs(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     let known = facts.engine.image.as_ref().and_then(|i| i.programs.as_ref());
     let (Some(known), None) = (known, &choice.open) else { return Ok(()) };
-    match lacking(known, choice.rung) {
+    match lacking(known, choice.rung, backend(facts, choice)) {
         missing if missing.is_empty() => Ok(()),
+        missing if missing == [NFT] => Err(Error::host(format!(
+            "kernel {} has no ip_tables, and {} brings iptables-legacy only",
+            will_run(facts, choice),
+            config.container.image
+        ))
+        .cause("in every mode the container would restart for ever")
+        .remedy("name an image that has iptables-nft as well, or use a kernel with ip_tables (Alpine 3.21, 3.22)")),
         missing => Err(image_lacks(&config.container.image.to_string(), choice.rung, &missing)),
     }
 }
 
 /// Programs of a mode that an image does not have.
-pub fn lacking(known: &[String], rung: Rung) -> Vec<&'static str> {
-    programs_of(rung).iter().filter(|p| !known.iter().any(|k| k == *p)).copied().collect()
+pub fn lacking(known: &[String], rung: Rung, backend: Backend) -> Vec<&'static str> {
+    wanted(rung, backend).filter(|p| !known.iter().any(|k| k == p)).collect()
 }
 
 pub fn image_lacks(image: &str, rung: Rung, missing: &[&str]) -> Error {
@@ -161,71 +206,31 @@ pub fn image_lacks(image: &str, rung: Rung, missing: &[&str]) -> Error {
         .remedy("name an image that has it (container.image), or another mode")
 }
 
-fn ports(config: &Config, facts: &Facts) -> Result<()> {
-    if ours(&config.container.name, facts.container.as_ref())? {
-        return Ok(());
-    }
-    taken("server.port", config.server.port, facts.network.udp.get(&config.server.port))?;
-    if config.server.web == Web::Public {
-        taken("server.web_port", config.server.web_port, facts.network.tcp.get(&config.server.web_port))?;
-    }
-    Ok(())
-}
-
-/// The page's ports, and the root certificate of its authority.
-fn https(config: &Config, facts: &Facts) -> Result<()> {
-    let Some(https) = &facts.https else { return Ok(()) };
-    let wanted = &config.server.https;
-    if let (Some(path), Some(why)) = (&wanted.acme_root, https.acme_root.as_ref().and_then(|r| r.problem.as_ref())) {
-        return Err(Error::host(format!("server.https.acme_root {path}: no certificate of an authority"))
-            .cause(why)
-            .remedy("name a PEM file with the authority's root certificate; it has to stay where it is"));
-    }
-    if ours(&caddy_name(config), https.container.as_ref())? {
-        return Ok(());
-    }
-    let tcp = &facts.network.tcp;
-    // A page of ours that was open over plain http until now goes with its container.
-    let mine = config.server.web_port;
-    for (key, port) in [("server.https.port", wanted.port), ("server.https.http_port", wanted.http_port)] {
-        if port != mine || facts.container.is_none() {
-            taken(key, port, tcp.get(&port))?;
-        }
-    }
-    Ok(())
-}
-
-/// Our own container is there, and holds its ports; one of somebody else's is left alone.
-fn ours(name: &str, container: Option<&Container>) -> Result<bool> {
-    match container {
-        Some(c) if c.revision.is_empty() => {
-            Err(Error::host(format!("a container named {name} exists that this program did not make"))
-                .remedy("choose another container.name, or remove that container"))
-        }
-        found => Ok(found.is_some()),
-    }
-}
-
-fn taken(key: &str, port: u16, held: Option<&String>) -> Result<()> {
-    let Some(by) = held else { return Ok(()) };
-    let by = if by.is_empty() { "a process that cannot be told" } else { by };
-    Err(Error::host(format!("{key} {port} is taken"))
-        .cause(format!("{by} listens on it"))
-        .remedy(format!("stop it, or set {key} to a free port")))
-}
-
 fn engine(facts: &Facts) -> Result<()> {
+    usable(&facts.engine)?;
     if facts.engine.answers && !facts.engine.compose.is_empty() {
         return Ok(());
     }
     let Some(apk) = &facts.apk else {
+        let engine = &facts.engine;
+        let start = match facts.os.init.as_str() {
+            "systemd" => "systemctl enable --now docker",
+            _ => "start docker",
+        };
         return Err(Error::host("there is no container engine with compose here")
-            .cause(match &facts.engine.problem {
-                Some(why) => format!("docker is installed and does not answer: {why}"),
-                None if facts.engine.installed => "docker is installed, and its engine or compose is missing".into(),
+            .cause(match &engine.problem {
+                Some(why) => format!("docker is installed: {why}"),
+                None if engine.answers => "docker is installed, and compose is missing".into(),
+                None if engine.installed => "docker is installed, and its engine does not run".into(),
                 None => "docker is not installed".into(),
             })
-            .remedy("install docker and its compose plugin by the distribution's own means, then run this again"));
+            .remedy(match &engine.problem {
+                Some(why) if engine.installed => {
+                    format!("see why ({why}): `journalctl -u docker`; then run this again")
+                }
+                None if engine.installed && !engine.answers => format!("{start}; then run this again"),
+                _ => format!("{}; then run this again", packages_of(&facts.os)),
+            }));
     };
     for package in ["docker", "docker-cli-compose"] {
         let answered = apk.asked || apk.offered_problem.is_some();
@@ -238,18 +243,134 @@ fn engine(facts: &Facts) -> Result<()> {
     Ok(())
 }
 
-fn iptables(facts: &Facts, choice: &Choice) -> Result<()> {
-    let release = choice.release.as_deref().unwrap_or(&facts.kernel.running);
-    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if facts.os.id == "alpine" && version >= NO_IP_TABLES && !facts.modules.loaded.contains("ip_tables") {
-        return Err(Error::host(format!(
-            "kernel {release} has no ip_tables, and the image insists on iptables-legacy"
-        ))
-        .cause("in every mode the container would restart for ever")
-        .remedy("use Alpine 3.21 or 3.22 (kernel 6.12)"));
+/// How a distribution installs docker with compose.
+fn packages_of(os: &Os) -> String {
+    match (os.id.as_str(), os.version.as_str()) {
+        ("debian", "11" | "12") => {
+            "install docker-ce and docker-compose-plugin from download.docker.com (docker-compose of Debian 12 and older \
+             is version 1)"
+                .into()
+        }
+        ("debian", _) => "apt-get install docker.io docker-cli docker-compose".into(),
+        ("ubuntu", _) => "apt-get install docker.io docker-compose-v2".into(),
+        _ => "install docker and its compose plugin by the distribution's own means".into(),
+    }
+}
+
+/// An engine that is there, and that this installation cannot work with.
+fn usable(engine: &Engine) -> Result<()> {
+    let refuse = |what: &str, why: &str, remedy: &str| Err(Error::host(what).cause(why).remedy(remedy));
+    if let Some(other) = &engine.emulated_by {
+        return refuse(
+            &format!("{other} answers in docker's place"),
+            "its networks, restarts and health checks differ, and nothing here was tried with it",
+            "install docker itself, without podman-docker",
+        );
+    }
+    if engine.settings.rootless {
+        return refuse(
+            "the container engine runs without root's rights",
+            "it can neither use the host's kernel modules nor keep the clients' addresses",
+            "use an engine that runs as root",
+        );
+    }
+    if engine.settings.user_namespace {
+        return refuse(
+            "the container engine gives root in a container another user (userns-remap)",
+            "the server's data belongs to root, and it must change the network as root",
+            "take userns-remap out of /etc/docker/daemon.json, and restart docker",
+        );
+    }
+    if engine.compose_version.starts_with("1.") {
+        return refuse(
+            &format!("docker-compose is version {}", engine.compose_version),
+            "the compose file is for version 2; the first generation has had no updates since 2023",
+            "install the compose plugin: docker-compose-plugin of Docker's own packages, docker-compose-v2 of Ubuntu",
+        );
+    }
+    if let Some(place) = &engine.other_project {
+        return refuse(
+            "a compose project named wg-easy exists that this program did not make",
+            &format!("it lives in {place}; compose would take its containers for ours"),
+            "take it down (`docker compose down` there), or give it another name (`name:` in its file)",
+        );
     }
     Ok(())
+}
+
+/// The kernel that the container will run under.
+fn will_run<'a>(facts: &'a Facts, choice: &'a Choice) -> &'a str {
+    choice.release.as_deref().unwrap_or(&facts.kernel.running)
+}
+
+/// What the container's iptables goes through under that kernel.
+pub fn backend(facts: &Facts, choice: &Choice) -> Backend {
+    if facts.legacy_tables(will_run(facts, choice)) { Backend::Legacy } else { Backend::Nft }
+}
+
+/// What the packet filter does and does not do here.
+fn filters(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
+    let (network, found) = (&config.network, &facts.network);
+    let mut notes = Vec::new();
+    if backend(facts, choice) == Backend::Nft {
+        let release = will_run(facts, choice);
+        notes.push(format!("kernel {release} has no ip_tables: the container's iptables goes through nf_tables"));
+    }
+    let open = if config.server.web == Web::Public { " and the admin page's" } else { "" };
+    if network.firewall == Firewall::Auto {
+        notes.push(format!(
+            "what filters the tunnel's port{open} is DOCKER-USER, not ufw and not the rules for the host's own ports; \
+             it is accepted there before other rules, and no other port is opened"
+        ));
+    }
+    if network.isolate {
+        let mut closed = "peers reach the internet; not each other, the admin page, this host, private and \
+            link-local ranges, metadata services"
+            .to_string();
+        let listed: Vec<String> = network.reachable.iter().map(ToString::to_string).collect();
+        if !listed.is_empty() {
+            closed.push_str(&format!("; but {}", listed.join(", ")));
+        }
+        let names: Vec<String> = config.server.dns.iter().map(ToString::to_string).collect();
+        if !names.is_empty() {
+            closed.push_str(&format!("; names are asked of {}", names.join(", ")));
+        }
+        notes.push(closed);
+    } else {
+        notes.push(
+            "network.isolate is false: peers reach the admin page, this host, its private networks and its \
+             metadata service, which may hold passwords"
+                .into(),
+        );
+    }
+    notes.extend(firewalls(facts));
+    if network.ipv6 == Ipv6::Auto && !found.ipv6 {
+        notes.push("IPv6 is switched off on this host: the tunnel has none either".into());
+    }
+    notes
+}
+
+/// Firewalls beside our rules that swallow forwarded packets or flush what is not theirs.
+fn firewalls(facts: &Facts) -> Vec<String> {
+    let found = &facts.network;
+    let mut notes = Vec::new();
+    if let Some(file) = &found.forward_drop {
+        notes.push(format!(
+            "{file} drops forwarded packets that it does not name, whatever iptables accepts: let it accept \
+             `iifname \"{BRIDGE}\"` and `oifname \"{BRIDGE}\"` in its forward chain, or no packet of a peer comes through"
+        ));
+    }
+    for name in &found.firewalls {
+        notes.push(match name.as_str() {
+            "ufw" => "ufw is on: its rules do not apply to what docker publishes, and it leaves ours alone".into(),
+            "firewalld" => "firewalld is on: restart docker and awg-firewall after it was reloaded".into(),
+            name => format!(
+                "the service {name} loads rules of its own: when it is restarted, docker's rules and ours go; \
+                 restart docker and awg-firewall then"
+            ),
+        });
+    }
+    notes
 }
 
 fn space(facts: &Facts) -> Result<()> {

@@ -146,6 +146,10 @@ pub enum Change {
     Image {
         reference: String,
     },
+    /// Rules of ours in the host's packet filter, which this script takes away again.
+    Rules {
+        script: String,
+    },
     /// The container and its network, made from the compose file in this directory.
     Project {
         directory: String,
@@ -236,6 +240,18 @@ impl Receipt {
             entry.state = State::Done;
             entry.at = timestamp();
         }
+    }
+
+    /// A step that has failed and changed nothing is recorded as it was before it was begun.
+    pub fn take_back(&mut self, id: &str, before: Option<State>) {
+        if let Some(entry) = self.steps.iter_mut().find(|e| e.id == id && e.state == State::Started) {
+            entry.state = before.unwrap_or(State::Undone);
+        }
+    }
+
+    /// How far a step is; nothing where it was never begun, or undone.
+    pub fn state(&self, id: &str) -> Option<State> {
+        self.steps.iter().find(|e| e.id == id && e.state != State::Undone).map(|e| e.state)
     }
 
     /// The record of `id` already says what `path` was.
@@ -336,6 +352,20 @@ mod tests {
         assert_eq!(receipt.steps[0].prior, [absent]);
         receipt.finish("write:/etc/x");
         assert_eq!(receipt.steps[0].state, State::Done);
+    }
+
+    #[test]
+    fn a_step_that_changed_nothing_is_as_it_was() {
+        let mut receipt = Receipt::default();
+        receipt.begin("a", vec![]);
+        receipt.take_back("a", None);
+        assert_eq!((receipt.state("a"), receipt.steps.len()), (None, 1));
+        receipt.begin("a", vec![]);
+        receipt.finish("a");
+        let before = receipt.state("a");
+        receipt.begin("a", vec![]);
+        receipt.take_back("a", before);
+        assert_eq!(receipt.state("a"), Some(State::Done), "a rollback still takes it away");
     }
 
     #[test]

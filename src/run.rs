@@ -16,8 +16,11 @@ use crate::facts::{self, Facts, Reach};
 use crate::host::{Host, Log};
 use crate::kernel;
 use crate::module;
-use crate::owned::{CONFIG, GUARD, HOOK, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, WATCHDOG};
+use crate::owned::{
+    CONFIG, FIREWALL, FIREWALL_UNIT, GUARD, HOOK, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, WATCHDOG,
+};
 use crate::plan::{self, Plan};
+use crate::pull;
 use crate::reboot::{self, End};
 use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
 use crate::report::Report;
@@ -59,8 +62,9 @@ pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
 
 /// Paths whose content the plan compares.
 pub fn owned_paths(config: &Config) -> Vec<String> {
-    let rendered = [Owned::Compose, Owned::Environment, Owned::Caddyfile].map(|o| o.path(config));
-    [CONFIG, SELF, SERVICE, WATCHDOG, GUARD, HOOK, MODULES_LOAD, SYSCTL]
+    let rendered = [Owned::Compose, Owned::Environment, Owned::Start, Owned::Firewall, Owned::Caddyfile];
+    let rendered = rendered.map(|o| o.path(config));
+    [CONFIG, SELF, SERVICE, WATCHDOG, GUARD, HOOK, MODULES_LOAD, SYSCTL, FIREWALL, FIREWALL_UNIT]
         .into_iter()
         .map(String::from)
         .chain(rendered)
@@ -173,7 +177,8 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
         if let Some(receipt) = &mut receipt {
             take_back_ruled_out(host, config, receipt, aim)?;
         }
-        let planned = look_and_plan(host, config, receipt.as_ref(), aim, aim == Aim::Upgrade && looks == 0);
+        let planned = look_and_plan(host, config, receipt.as_ref(), aim, aim == Aim::Upgrade && looks == 0)
+            .and_then(|all| if all.0.pulls() { pull::foresee(host, config).map(|()| all) } else { Ok(all) });
         let (plan, facts, modules) = match planned {
             Ok(all) => all,
             Err(error) => return Err(end_failed(host, receipt, error)),

@@ -65,6 +65,8 @@ pub enum Step {
     Prove { release: String },
     /// Set sysctl values that differ.
     Sysctl { values: Vec<(String, String)> },
+    /// Put the rules of our script in place in the host's packet filter.
+    Firewall { script: String },
     /// Create or recreate the container from the compose file.
     Compose,
     /// Wait until the server has started once: it has taken its first-start settings over.
@@ -85,6 +87,11 @@ pub const RESUME: &str = "awg-install";
 pub const WATCHDOG_SERVICE: &str = "awg-watchdog";
 /// Looks after the container at every boot.
 pub const GUARD_SERVICE: &str = "awg-guard";
+
+/// Places the packet filter's rules.
+pub const FIREWALL_SERVICE: &str = "awg-firewall";
+/// Where systemd starts services of ours; names of OpenRC's runlevels have no dot.
+pub const SYSTEMD_TARGET: &str = "multi-user.target";
 
 impl Step {
     pub fn id(&self) -> String {
@@ -109,6 +116,7 @@ impl Step {
             Step::Default { release, .. } => format!("default:{release}"),
             Step::Load { modules } => format!("load:{}", modules.join(",")),
             Step::Sysctl { .. } => "sysctl".into(),
+            Step::Firewall { .. } => "firewall".into(),
             Step::Compose => "compose".into(),
             Step::FirstStart => "first-start".into(),
             Step::Ready { .. } => "ready".into(),
@@ -157,6 +165,7 @@ impl fmt::Display for Step {
                 let shown: Vec<String> = values.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 write!(f, "set {}", shown.join(" "))
             }
+            Step::Firewall { script } => write!(f, "put the rules of {script} in place"),
             Step::Compose => write!(f, "create the container"),
             Step::FirstStart => write!(f, "wait for the server's first start"),
             Step::Ready { interface } => {

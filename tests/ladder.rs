@@ -182,7 +182,7 @@ fn what_fails_on_the_way_is_resumed_by_another_run() {
         "apk *add*docker*",
         "apk *add*linux-lts*",
         "rc-service docker start",
-        "docker pull*",
+        "engine-post /images/create*",
         "depmod 6*",
         "update-extlinux*",
         "extlinux --once*",

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "initramfs", "module"],
     &["seal"],
     // What can be known of a host; no decision is made here.
-    &["bundle", "catalog", "facts", "fetch"],
+    &["bundle", "catalog", "facts", "fetch", "pull"],
     &["packages", "sources"],
     // Data that decisions are made of.
     &["drivers", "owned", "step", "receipt"],
@@ -70,7 +70,11 @@ const PURE: &[&str] = &[
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("serde_yaml", &["src/yaml.rs"], "one place knows the YAML library"),
     ("minijinja", &["src/owned", "src/owned.rs"], "one place fills templates"),
-    ("reqwest", &["src/fetch", "src/fetch.rs", "src/host.rs", "src/host/http.rs", "src/host/tls.rs"], "the network"),
+    (
+        "reqwest",
+        &["src/fetch", "src/fetch.rs", "src/host.rs", "src/host/http", "src/host/http.rs", "src/host/tls.rs"],
+        "the network",
+    ),
     ("Command::new", &["src/host/command.rs"], "commands run through one door"),
     ("std::process::", &["src/host", "src/host.rs", "src/main.rs", "src/receipt.rs"], "exit code; number of the run"),
     (

@@ -162,10 +162,7 @@ def _put(step, stage):
 
 def _registry(step, stage):
     stage.tell(step.get("about") or f"the registry is {step['registry']}")
-    if step["registry"] == "down":
-        stage.bench.registry.stop_serving()
-    else:
-        stage.bench.registry.launch()
+    stage.gate.set(step["registry"])
 
 
 def _repository(step, stage):

@@ -15,10 +15,11 @@ use crate::error::{Error, Kind, Result};
 use crate::facts::{self, engine};
 use crate::fetch;
 use crate::host::{Host, Limits, files::sha256};
+use crate::pull;
 
 /// Where it is put together; nothing stays there.
 const WORK: &str = "/var/lib/awg-install/cache/create";
-/// Seconds for the image, both ways.
+/// Seconds for writing the image.
 const IMAGE_TIME: u64 = 3600;
 /// What every installation needs. `alpine-base` is on every host: with it, packages that come along by themselves
 /// where others are installed (docker-openrc) are found here as well.
@@ -195,15 +196,11 @@ fn image(
         Some(image) => image,
         None => {
             say(&format!("pulling {reference}"));
-            host.run(cmd!(sh, "docker pull --quiet {reference}"), Limits::seconds(IMAGE_TIME), "pulling the image")?;
-            let pulled = engine::image(host, &reference);
-            pulled.ok_or_else(|| Error::step(format!("{reference} was pulled and cannot be inspected")))?
+            pull::from_registry(host, config, &config.container.image, arch)?
         }
     };
-    let wanted = engine::platform(arch);
-    if image.architecture != wanted {
-        return Err(Error::new(Kind::Artifact, format!("{reference} is for {}, not {wanted}", image.architecture))
-            .remedy("pull the image for this architecture"));
+    if let Some(misfit) = image.misfit(&reference, arch) {
+        return Err(Error { kind: Kind::Artifact, ..misfit });
     }
     let place = format!("{WORK}/{IMAGE}");
     let save = cmd!(sh, "docker save -o {place} {reference}");

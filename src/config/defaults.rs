@@ -104,17 +104,19 @@ impl Default for Container {
     fn default() -> Self {
         Self {
             image: ImageRef::standard(),
+            registry: Registry::default(),
             name: ContainerName::standard(),
             directory: AbsolutePath::known("/opt/wg-easy"),
             privilege: Privilege::Least,
             accept_privileged: false,
+            memory: 512,
         }
     }
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { ipv6: Ipv6::Auto, isolate: true, firewall: Firewall::Auto }
+        Self { ipv6: Ipv6::Auto, isolate: true, reachable: Vec::new(), firewall: Firewall::Auto }
     }
 }
 

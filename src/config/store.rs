@@ -20,6 +20,13 @@ impl Config {
                 server.insert("password".into(), Value::String(password.expose().into()));
             }
         }
+        if let Some(registry) = value.pointer_mut("/container/registry").and_then(Value::as_object_mut) {
+            // Nothing is pulled after the restart; the next upgrade reads the file, or is given the password again.
+            registry.remove("password");
+            if self.container.registry.password_file.as_deref() == Some("-") {
+                registry.remove("password_file");
+            }
+        }
         // What a release of this program brings along may change with the next one.
         if self.module.catalog == super::Catalog::default() {
             value.get_mut("module").and_then(Value::as_object_mut).map(|module| module.remove("catalog"));
@@ -61,5 +68,24 @@ mod tests {
         let sealed = config.effective_yaml(false);
         assert!(!sealed.contains("staple") && !sealed.contains("password"));
         assert_eq!(read(sealed).server.host, config.server.host);
+    }
+
+    #[test]
+    fn a_registry_s_password_is_never_kept() {
+        let mut config = Config::default();
+        let registry = &mut config.container.registry;
+        registry.username = Some("reader".parse().unwrap());
+        registry.password = Some(Secret::new("a token of the registry"));
+        for (file, kept) in [("-", false), ("/root/registry.password", true)] {
+            config.container.registry.password_file = Some(file.parse().unwrap());
+            for first in [true, false] {
+                let text = config.effective_yaml(first);
+                assert!(!text.contains("token") && !text.contains("password: "), "{text}");
+                assert_eq!(text.contains("/root/registry.password"), kept, "{text}");
+                let read = load(&Sources { file: Some(("kept".into(), text)), ..Sources::default() }).unwrap().config;
+                assert_eq!(read.container.registry.username, config.container.registry.username);
+                assert_eq!(read.require_login().is_ok(), kept);
+            }
+        }
     }
 }

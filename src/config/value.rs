@@ -126,6 +126,10 @@ word!(
     InputFile, input_file_rule
 );
 word!(
+    /// A user of a container registry.
+    RegistryUser, registry_user_rule
+);
+word!(
     /// An http or https URL without credentials.
     Url, url_rule
 );
@@ -335,6 +339,15 @@ fn public_key_rule(text: &str) -> Result<(), String> {
 
 fn input_file_rule(text: &str) -> Result<(), String> {
     if text.is_empty() { Err("is empty".into()) } else { Ok(()) }
+}
+
+/// A colon ends the name where it is sent (RFC 7617).
+fn registry_user_rule(text: &str) -> Result<(), String> {
+    match text {
+        "" => Err("is empty".into()),
+        _ if text.contains(':') => Err("holds a colon, which no user of a registry has".into()),
+        _ => Ok(()),
+    }
 }
 
 fn url_rule(text: &str) -> Result<(), String> {

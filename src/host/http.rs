@@ -1,11 +1,14 @@
 //! What this program asks over HTTP of the host itself: the container engine's socket, a container's page.
 
+mod stream;
+
 use std::time::{Duration, Instant};
 
 use reqwest::blocking::{Client, ClientBuilder};
 use serde_json::{Value, json};
 
 use super::{Host, Limits};
+pub use stream::{Ended, Post};
 
 /// Where the engine listens, whatever the environment says.
 pub const ENGINE_SOCKET: &str = "/var/run/docker.sock";

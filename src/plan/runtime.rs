@@ -11,7 +11,7 @@ impl Steps<'_> {
         let rung = self.inputs.rung;
         let rebooting = self.planned(|s| matches!(s, Step::Reboot { .. }));
         let missing: Vec<String> = rung
-            .modules()
+            .modules(self.inputs.backend, self.inputs.ipv6)
             .into_iter()
             .filter(|m| {
                 rebooting || !facts.modules.loaded.contains(*m) || *m == module::NAME && self.loaded_other(release)
@@ -31,6 +31,11 @@ impl Steps<'_> {
         if !differing.is_empty() {
             self.add(Step::Sysctl { values: differing }, "the server forwards its clients' packets");
         }
+        let path = Owned::Firewall.path(self.config);
+        let rewritten = self.planned(|s| matches!(s, Step::Write { file: Owned::Firewall, .. }));
+        if rewritten || rebooting || facts.network.rules.as_deref() != Some("") {
+            self.add(Step::Firewall { script: path }, "before the container starts, and at every boot");
+        }
         if let Some(release) = release
             && (rebooting || !self.proven(release))
         {
@@ -44,7 +49,7 @@ impl Steps<'_> {
                 && c.interface.as_deref() == Some(rung.interface())
         });
         let rewritten = self.planned(|s| {
-            let files = [Owned::Compose, Owned::Environment, Owned::FirstEnvironment, Owned::Caddyfile];
+            let files = [Owned::Compose, Owned::Start, Owned::Environment, Owned::FirstEnvironment, Owned::Caddyfile];
             matches!(s, Step::Write { file, .. } if files.contains(file))
         });
         let page = facts
@@ -53,6 +58,9 @@ impl Steps<'_> {
             .is_none_or(|h| h.container.as_ref().is_some_and(|c| c.running && Some(&c.revision) == wanted.as_ref()));
         let rewritten = rewritten || !current || !page;
         if !facts.database {
+            // The password goes as soon as it is proven that the server has taken it over, and what is proven to be
+            // ready is the container that stays: a proof of one that is made anew afterwards would say nothing
+            // about its successor, and one that fails would leave the password on the disk.
             self.add(Step::Compose, "made from the compose file");
             self.add(Step::FirstStart, "it keeps its first settings in its database from then on");
             let path = Owned::Environment.path(self.config);

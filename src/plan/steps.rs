@@ -3,13 +3,13 @@
 use super::Planned;
 use crate::choice::{self, Aim, Choice};
 use crate::config::Config;
-use crate::config::{ModuleSource, Reboot, Release};
+use crate::config::{Firewall, ModuleSource, Reboot, Release};
 use crate::error::{Error, Kind, Result};
 use crate::facts::{Facts, apk, kernel::EXTRA};
 use crate::host::files::sha256;
 use crate::owned::{Inputs, Owned, SELF, SERVICE, WATCHDOG};
 use crate::receipt::Receipt;
-use crate::step::{GUARD_SERVICE, RESUME, Step, TRIAL, WATCHDOG_SERVICE};
+use crate::step::{FIREWALL_SERVICE, GUARD_SERVICE, RESUME, SYSTEMD_TARGET, Step, TRIAL, WATCHDOG_SERVICE};
 
 /// The package that starts one kernel from another.
 const KEXEC: &str = "kexec-tools";
@@ -255,9 +255,31 @@ impl Steps<'_> {
         if self.facts.https.is_some() {
             self.write(Owned::Caddyfile, "what Caddy serves");
         }
+        self.firewall();
+        self.write(Owned::Start, "the packet filter in the container, before the image's own program");
         self.write(Owned::Compose, "from the template for this mode");
         let first = if self.facts.database { Owned::Environment } else { Owned::FirstEnvironment };
         self.write(first, "only root can read it");
+    }
+
+    /// The rules on the host, and what places them at boot. Where neither init system is known, nothing does.
+    fn firewall(&mut self) {
+        let why = match (self.config.network.firewall, self.config.network.isolate) {
+            (Firewall::Auto, true) => "accepts what is published, and keeps peers away from this host",
+            (Firewall::Auto, false) => "accepts what is published, whatever other rules say",
+            (Firewall::None, true) => "keeps peers away from this host",
+            (Firewall::None, false) => "takes away what was there",
+        };
+        self.write(Owned::Firewall, why);
+        let (file, runlevel) = match self.facts.os.init.as_str() {
+            "openrc" => (Owned::FirewallService, "default"),
+            "systemd" => (Owned::FirewallUnit, SYSTEMD_TARGET),
+            _ => return,
+        };
+        self.write(file, "before docker starts");
+        if self.facts.services.get(FIREWALL_SERVICE).is_none_or(|s| s.runlevels.is_empty()) {
+            self.add(enable(FIREWALL_SERVICE, runlevel), "rules do not outlive a restart by themselves");
+        }
     }
 
     fn reboot(&mut self, release: &str, kexec_failed: bool) -> Result<()> {
