@@ -9,7 +9,7 @@ use super::*;
 mod errors;
 mod mutation;
 
-/// The whole of a configuration, no key at its default.
+/// The whole of a configuration, no key at its default but one of the two ports that an authority asks at.
 pub(super) const FULL: &str = r#"
 version: 1
 mode: kernel
@@ -47,6 +47,13 @@ server:
     - 0.0.0.0/0
     - "::/0"
   web: https
+  https:
+    image: registry.example.org:5000/my/caddy:2.10
+    port: 443
+    http_port: 8080
+    email: admin@example.org
+    acme_directory: https://ca.example.org/acme/acme/directory
+    acme_root: /srv/ca.pem
 container:
   image: registry.example.org:5000/my/wg-easy:15.1
   registry: {username: "robot$lab", password: "short#"}
@@ -176,7 +183,7 @@ fn every_leaf_explains_itself() {
             assert!(choices.iter().any(|c| *default == c.word));
         }
     }
-    assert_eq!(leaves().len(), 46);
+    assert_eq!(leaves().len(), 52);
     let secrets: Vec<&str> = leaves().iter().filter(|l| l.secret).map(|l| l.path.as_str()).collect();
     assert_eq!(secrets, ["server.password", "container.registry.password"]);
     assert!(secrets.iter().all(|path| super::leaf::leaf(path).unwrap().flag().is_none()));
