@@ -160,14 +160,12 @@ pub fn image_lacks(image: &str, rung: Rung, missing: &[&str]) -> Error {
 }
 
 fn ports(config: &Config, facts: &Facts) -> Result<()> {
-    if let Some(container) = &facts.container {
-        if container.revision.is_empty() {
-            return Err(Error::host(format!(
-                "a container named {} exists that this program did not make",
-                config.container.name
-            ))
-            .remedy("choose another container.name, or remove that container"));
-        }
+    if facts.container.as_ref().is_some_and(|c| c.revision.is_empty()) {
+        return Err(Error::host(format!(
+            "a container named {} exists that this program did not make",
+            config.container.name
+        ))
+        .remedy("choose another container.name, or remove that container"));
     }
     // Our own container holds its ports, by a process of the engine's or by none that can be told.
     let own = |by: &String| facts.container.is_some() && (by.is_empty() || by.starts_with("docker-proxy"));

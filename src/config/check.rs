@@ -13,7 +13,6 @@ pub(super) fn check(loaded: &Loaded) -> Result<()> {
     bundle(loaded, config)?;
     server(loaded, config)?;
     lists(loaded, config)?;
-    network(loaded, config)?;
     container(loaded, config)
 }
 
@@ -261,18 +260,6 @@ fn lists(loaded: &Loaded, config: &Config) -> Result<()> {
         if let Some((_, entry)) = repeated {
             return wrong(loaded, key, format!("lists {entry} twice"), "leave one of them out");
         }
-    }
-    Ok(())
-}
-
-fn network(loaded: &Loaded, config: &Config) -> Result<()> {
-    if !config.network.isolate && !config.network.reachable.is_empty() {
-        return wrong(
-            loaded,
-            "network.reachable",
-            "lists exceptions, but network.isolate is false: peers reach everything",
-            "leave it out, or set network.isolate: true",
-        );
     }
     Ok(())
 }
