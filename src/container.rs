@@ -73,7 +73,9 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
     let check = compose_command(host, &compose, &directory).arg("config").arg("--quiet");
     host.run(check, Limits::seconds(60), "checking the compose file")?;
     let up = || {
-        let up = compose_command(host, &compose, &directory).arg("up").arg("--detach");
+        // Made anew even where the compose file is the same: a file that is mounted may have been replaced, and
+        // restarts that are over must not count against what comes now.
+        let up = compose_command(host, &compose, &directory).arg("up").arg("--detach").arg("--force-recreate");
         host.ask(up, Limits::seconds(600))
     };
     let mut out = up();
@@ -197,6 +199,10 @@ fn not_ready(
 
 /// Known failures and what to do about each.
 const KNOWN: &[(&str, &str)] = &[
+    (
+        "awg-install: ip",
+        "the packet filter in the container cannot be set up, and no server runs without: see the line above, and `lsmod | grep -e ip_tables -e nf_tables`",
+    ),
     (
         "can't initialize iptables table",
         "the host lacks the iptables-legacy tables: modprobe ip_tables iptable_nat iptable_filter ip6_tables ip6table_nat ip6table_filter",
