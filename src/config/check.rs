@@ -17,7 +17,6 @@ pub(super) fn check(loaded: &Loaded) -> Result<()> {
     https::check(loaded, config)?;
     lists(loaded, config)?;
     registry(loaded, config)?;
-    network(loaded, config)?;
     container(loaded, config)
 }
 
@@ -302,18 +301,6 @@ fn registry(loaded: &Loaded, config: &Config) -> Result<()> {
     if file.is_some_and(|f| f != "-" && !f.starts_with('/')) {
         let remedy = "write it from the root: /root/registry.password";
         return wrong(loaded, FILE, "is no absolute path, and an upgrade reads it again", remedy);
-    }
-    Ok(())
-}
-
-fn network(loaded: &Loaded, config: &Config) -> Result<()> {
-    if !config.network.isolate && !config.network.reachable.is_empty() {
-        return wrong(
-            loaded,
-            "network.reachable",
-            "lists exceptions, but network.isolate is false: peers reach everything",
-            "leave it out, or set network.isolate: true",
-        );
     }
     Ok(())
 }

@@ -156,15 +156,6 @@ fn the_example_is_the_default_and_fits_the_schema() {
 }
 
 #[test]
-fn exceptions_need_something_that_they_except_from() {
-    let text = "network: {isolate: false, reachable: [10.8.0.0/24]}\n";
-    let error = load(&file(text)).unwrap_err();
-    assert!(error.message.contains("network.reachable") && error.remedy.is_some(), "{error:?}");
-    assert!(load(&file("network: {reachable: [10.8.0.0/24]}\n")).is_ok());
-    assert!(load(&file("network: {reachable: [10.8.0.5/24]}\n")).is_err());
-}
-
-#[test]
 fn every_leaf_explains_itself() {
     let mut names = std::collections::BTreeSet::new();
     for leaf in leaves() {
