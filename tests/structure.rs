@@ -11,7 +11,7 @@ use support::repository;
 /// Layers, lowest first. A module may use those of lower layers and of its own; nothing above.
 const LAYERS: &[&[&str]] = &[
     &["error"],
-    &["unpack", "yaml"],
+    &["age", "unpack", "yaml"],
     &["host"],
     &["config", "initramfs", "module"],
     &["seal"],
@@ -37,6 +37,7 @@ const LAYERS: &[&[&str]] = &[
         "reboot",
         "report",
     ],
+    &["backup"],
     &["change", "status"],
     &["apply", "doctor", "undo"],
     &["run", "setup"],
@@ -52,6 +53,7 @@ const CROSSINGS: &[(&str, &str, &str)] = &[
 
 /// Parts that must not see the host: their result is a function of their arguments.
 const PURE: &[&str] = &[
+    "age",
     "choice",
     "config",
     "drivers",

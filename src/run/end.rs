@@ -79,8 +79,8 @@ pub(super) fn end_failed(host: &Host, receipt: Option<Receipt>, error: Error) ->
     Error { kind: Kind::Step, ..error }
 }
 
-pub(super) fn confirm() -> Result<()> {
-    let yes = dialoguer::Confirm::new().with_prompt("Carry out this plan?").default(false).interact().map_err(|e| {
+pub(super) fn confirm(question: &str) -> Result<()> {
+    let yes = dialoguer::Confirm::new().with_prompt(question).default(false).interact().map_err(|e| {
         Error::new(Kind::Usage, "the answer cannot be read").cause(e).remedy("use --unattended or --yes")
     })?;
     if yes { Ok(()) } else { Err(Error::new(Kind::Usage, "stopped: nothing was changed")) }
