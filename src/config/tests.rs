@@ -47,10 +47,18 @@ server:
     - 0.0.0.0/0
     - "::/0"
   web: https
+  https:
+    image: registry.example.org/caddy:2.8
+    port: 9443
+    http_port: 80
+    email: admin@example.org
+    acme_directory: https://ca.example.org/acme/acme/directory
+    acme_root: /root/ca.pem
 container:
   image: registry.example.org:5000/my/wg-easy:15.1
   registry: {username: "robot$lab", password: "short#"}
   name: wg
+  memory: 700
   directory: /srv/wg
   privilege: documented
   accept_privileged: true
@@ -175,7 +183,7 @@ fn every_leaf_explains_itself() {
             assert!(choices.iter().any(|c| *default == c.word));
         }
     }
-    assert_eq!(leaves().len(), 46);
+    assert_eq!(leaves().len(), 56);
     let secrets: Vec<&str> = leaves().iter().filter(|l| l.secret).map(|l| l.path.as_str()).collect();
     assert_eq!(secrets, ["server.password", "container.registry.password"]);
     assert!(secrets.iter().all(|path| super::leaf::leaf(path).unwrap().flag().is_none()));
