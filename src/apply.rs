@@ -85,6 +85,7 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
 fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool, again: bool) -> Result<()> {
     let (host, facts) = (run.host, run.facts);
     let sh = host.shell();
+    let crashing = |error| container::given_up(host, run.config, error);
     match step {
         Step::Write { file, path } => write(run, plan, *file, path, started),
         Step::InstallSelf => {
@@ -146,10 +147,10 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
             Ok(())
         }
         Step::Firewall { script } => change::place_rules(host, script),
-        Step::Compose => container::up(host, run.config),
-        Step::FirstStart => container::first_start(host, run.config),
+        Step::Compose => container::up(host, run.config).map_err(crashing),
+        Step::FirstStart => container::first_start(host, run.config, run.report).map_err(crashing),
         Step::Ready { interface } => {
-            let seen = container::prove(host, run.config, interface)?;
+            let seen = container::prove(host, run.config, Some(run.report), interface).map_err(crashing)?;
             run.report.proof(interface, run.config.server.port, seen.web);
             Ok(())
         }

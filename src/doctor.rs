@@ -79,7 +79,7 @@ fn checks(host: &Host, config: &Config, facts: &Facts, receipt: Option<&Receipt>
     }
     checks.push(Check::of(
         "container",
-        container::prove(host, config, rung.interface()).map(|seen| {
+        container::prove(host, config, None, rung.interface()).map(|seen| {
             let web = seen.web.map_or(String::new(), |s| format!(", web page answers ({s})"));
             format!("healthy, wg0 is {}, UDP {} bound{web}", rung.interface(), config.server.port)
         }),

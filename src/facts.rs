@@ -17,6 +17,7 @@ pub mod root;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Flavour, ModuleSource, Release};
@@ -281,8 +282,48 @@ pub struct Engine {
     pub version: String,
     /// `docker compose`, `docker-compose` or empty.
     pub compose: String,
+    /// Of a `docker-compose` that is a program of its own: its first generation has the same name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub compose_version: String,
+    /// Another engine that answers in docker's place, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated_by: Option<String>,
+    /// How the operator has set the engine up, where that matters.
+    #[serde(default, skip_serializing_if = "EngineSettings::is_usual")]
+    pub settings: EngineSettings,
+    /// Networks of the engine, with their ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<EngineNetwork>,
+    /// Where somebody else's compose project of our name lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_project: Option<String>,
     /// Id and digest of the configured image, when present.
     pub image: Option<Image>,
+}
+
+/// What `daemon.json` and the engine itself say.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineSettings {
+    /// Root in a container is another user on the host.
+    pub user_namespace: bool,
+    /// The engine itself runs without root's rights.
+    pub rootless: bool,
+    /// It makes no firewall rules (`"iptables": false`).
+    pub no_iptables: bool,
+}
+
+impl EngineSettings {
+    fn is_usual(&self) -> bool {
+        *self == EngineSettings::default()
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineNetwork {
+    pub name: String,
+    /// Its bridge on the host.
+    pub device: String,
+    pub subnets: Vec<IpNet>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -339,6 +380,12 @@ pub struct Network {
     /// What is missing of this program's own rules, empty when they are in place; absent without its script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
+    /// Ranges that the host has a route to, with the device; the default route is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<(IpNet, String)>,
+    /// The container's range in the compose file that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<IpNet>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -94,10 +94,34 @@ pub struct Inputs<'a> {
     /// What the image starts; empty as long as it is not here.
     pub command: Vec<String>,
     pub backend: Backend,
+    /// The ranges of the container's network, and its fixed address in each.
+    pub network: &'static Subnet,
     /// sysctl lines this host needs.
     pub sysctl: Vec<(String, String)>,
     /// The effective configuration as YAML, without the password.
     pub effective: String,
+}
+
+/// One choice of ranges for the container's network. Hosts and engines have networks of their own.
+#[derive(Debug, PartialEq)]
+pub struct Subnet {
+    pub range: &'static str,
+    /// The container's address: firewall rules may name it.
+    pub address: &'static str,
+    pub range6: &'static str,
+    pub address6: &'static str,
+}
+
+/// In the order in which they are tried; the first is wg-easy's own.
+pub static SUBNETS: [Subnet; 4] = [
+    subnet("10.42.42.0/24", "10.42.42.42", "fdcc:ad94:bacf:61a3::/64", "fdcc:ad94:bacf:61a3::2a"),
+    subnet("10.43.43.0/24", "10.43.43.42", "fdcc:ad94:bacf:61b3::/64", "fdcc:ad94:bacf:61b3::2a"),
+    subnet("172.30.242.0/24", "172.30.242.42", "fdcc:ad94:bacf:61c3::/64", "fdcc:ad94:bacf:61c3::2a"),
+    subnet("192.168.242.0/24", "192.168.242.42", "fdcc:ad94:bacf:61d3::/64", "fdcc:ad94:bacf:61d3::2a"),
+];
+
+const fn subnet(range: &'static str, address: &'static str, range6: &'static str, address6: &'static str) -> Subnet {
+    Subnet { range, address, range6, address6 }
 }
 
 const TEMPLATES: &[(&str, &str)] = &[

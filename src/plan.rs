@@ -2,6 +2,7 @@
 
 mod runtime;
 mod steps;
+mod subnet;
 
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,7 @@ pub fn inputs<'a>(config: &'a Config, facts: &Facts, choice: &Choice) -> Result<
         image: image.and_then(|i| i.digest.clone()).unwrap_or_else(|| config.container.image.to_string()),
         command: image.map(|i| i.command.clone()).unwrap_or_default(),
         backend: preflight::backend(facts, choice),
+        network: subnet::choose(facts)?,
         sysctl,
         effective: config.effective_yaml(!facts.database),
     })

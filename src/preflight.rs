@@ -5,7 +5,7 @@ mod ports;
 use crate::choice::Choice;
 use crate::config::{Config, Firewall, Ipv6, Privilege, Release, Web};
 use crate::error::{Error, Result};
-use crate::facts::Facts;
+use crate::facts::{Engine, Facts, Os};
 use crate::owned::{BRIDGE, Backend, Rung, own_authority};
 use crate::receipt::Receipt;
 
@@ -81,6 +81,17 @@ pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: 
         ));
     }
     notes.extend(filters(config, facts, choice));
+    if facts.engine.settings.no_iptables {
+        notes.push(
+            "the engine makes no firewall rules (iptables: false in /etc/docker/daemon.json): clients reach the internet \
+             only where rules of your own masquerade the container's network, and the server sees no client's address"
+                .into(),
+        );
+    }
+    if facts.os.init == "systemd" && facts.services.get("docker").is_some_and(|d| d.installed && d.runlevels.is_empty())
+    {
+        notes.push("docker is not started at boot, and the container with it: `systemctl enable docker`".into());
+    }
     if facts.os.diskless {
         notes.push("the root file system lives in memory: commit with `lbu` what must survive a reboot".into());
     }
@@ -196,17 +207,30 @@ pub fn image_lacks(image: &str, rung: Rung, missing: &[&str]) -> Error {
 }
 
 fn engine(facts: &Facts) -> Result<()> {
+    usable(&facts.engine)?;
     if facts.engine.answers && !facts.engine.compose.is_empty() {
         return Ok(());
     }
     let Some(apk) = &facts.apk else {
+        let engine = &facts.engine;
+        let start = match facts.os.init.as_str() {
+            "systemd" => "systemctl enable --now docker",
+            _ => "start docker",
+        };
         return Err(Error::host("there is no container engine with compose here")
-            .cause(match &facts.engine.problem {
-                Some(why) => format!("docker is installed and does not answer: {why}"),
-                None if facts.engine.installed => "docker is installed, and its engine or compose is missing".into(),
+            .cause(match &engine.problem {
+                Some(why) => format!("docker is installed: {why}"),
+                None if engine.answers => "docker is installed, and compose is missing".into(),
+                None if engine.installed => "docker is installed, and its engine does not run".into(),
                 None => "docker is not installed".into(),
             })
-            .remedy("install docker and its compose plugin by the distribution's own means, then run this again"));
+            .remedy(match &engine.problem {
+                Some(why) if engine.installed => {
+                    format!("see why ({why}): `journalctl -u docker`; then run this again")
+                }
+                None if engine.installed && !engine.answers => format!("{start}; then run this again"),
+                _ => format!("{}; then run this again", packages_of(&facts.os)),
+            }));
     };
     for package in ["docker", "docker-cli-compose"] {
         let answered = apk.asked || apk.offered_problem.is_some();
@@ -215,6 +239,61 @@ fn engine(facts: &Facts) -> Result<()> {
                 .cause(apk.offered_problem.clone().unwrap_or_else(|| "no enabled repository offers it".into()))
                 .remedy("check /etc/apk/repositories and the network (`apk update`)"));
         }
+    }
+    Ok(())
+}
+
+/// How a distribution installs docker with compose.
+fn packages_of(os: &Os) -> String {
+    match (os.id.as_str(), os.version.as_str()) {
+        ("debian", "11" | "12") => {
+            "install docker-ce and docker-compose-plugin from download.docker.com (docker-compose of Debian 12 and older \
+             is version 1)"
+                .into()
+        }
+        ("debian", _) => "apt-get install docker.io docker-cli docker-compose".into(),
+        ("ubuntu", _) => "apt-get install docker.io docker-compose-v2".into(),
+        _ => "install docker and its compose plugin by the distribution's own means".into(),
+    }
+}
+
+/// An engine that is there, and that this installation cannot work with.
+fn usable(engine: &Engine) -> Result<()> {
+    let refuse = |what: &str, why: &str, remedy: &str| Err(Error::host(what).cause(why).remedy(remedy));
+    if let Some(other) = &engine.emulated_by {
+        return refuse(
+            &format!("{other} answers in docker's place"),
+            "its networks, restarts and health checks differ, and nothing here was tried with it",
+            "install docker itself, without podman-docker",
+        );
+    }
+    if engine.settings.rootless {
+        return refuse(
+            "the container engine runs without root's rights",
+            "it can neither use the host's kernel modules nor keep the clients' addresses",
+            "use an engine that runs as root",
+        );
+    }
+    if engine.settings.user_namespace {
+        return refuse(
+            "the container engine gives root in a container another user (userns-remap)",
+            "the server's data belongs to root, and it must change the network as root",
+            "take userns-remap out of /etc/docker/daemon.json, and restart docker",
+        );
+    }
+    if engine.compose_version.starts_with("1.") {
+        return refuse(
+            &format!("docker-compose is version {}", engine.compose_version),
+            "the compose file is for version 2; the first generation has had no updates since 2023",
+            "install the compose plugin: docker-compose-plugin of Docker's own packages, docker-compose-v2 of Ubuntu",
+        );
+    }
+    if let Some(place) = &engine.other_project {
+        return refuse(
+            "a compose project named wg-easy exists that this program did not make",
+            &format!("it lives in {place}; compose would take its containers for ours"),
+            "take it down (`docker compose down` there), or give it another name (`name:` in its file)",
+        );
     }
     Ok(())
 }

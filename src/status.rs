@@ -114,8 +114,10 @@ pub fn access(host: &Host, config: &Config) -> String {
     let page = match config.server.web {
         Web::Local => {
             let container = engine::container(host, &config.container.name);
-            let address =
-                container.map(|c| c.address).filter(|a| !a.is_empty()).unwrap_or_else(|| "10.42.42.42".into());
+            let address = container
+                .map(|c| c.address)
+                .filter(|a| !a.is_empty())
+                .unwrap_or_else(|| crate::owned::SUBNETS[0].address.into());
             format!("ssh -L {port}:{address}:{port} root@{name}, then http://localhost:{port}/")
         }
         Web::Public => format!("http://{name}:{port}/"),

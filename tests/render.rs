@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use awg_install::config::{Config, Privilege, Secret, Sources, Web, load};
-use awg_install::owned::{Backend, Inputs, Owned, Rung};
+use awg_install::owned::{Backend, Inputs, Owned, Rung, SUBNETS};
 use awg_install::yaml;
 use serde_json::{Value, json};
 use support::golden::assert_golden;
@@ -210,6 +210,7 @@ fn inputs(config: &Config, rung: Rung, ipv6: bool) -> Inputs<'_> {
             "server/index.mjs".into(),
         ],
         backend: Backend::Legacy,
+        network: &SUBNETS[0],
         sysctl: Vec::new(),
         effective: String::new(),
     }

@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from . import catalog, disk, material, registry, repository, standin, toolchain
+from . import catalog, debian, disk, material, registry, repository, standin, toolchain
 from .machine import CATALOG_ADDRESS, REGISTRY_ADDRESS, REPOSITORY_ADDRESS, Machine
 
 
@@ -30,6 +30,18 @@ class Bench:
         with open(place / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return disk.base(self.cache, self.repository, alpine, size, self.authority, loader, cmdline)
+
+    def disk_of(self, host):
+        """What the machine of a scenario starts with, made unless it is there."""
+        if host["distribution"] == "alpine":
+            return self.base(host["alpine"], host["disk"], host["loader"], host["cmdline"])
+        with open(self.cache / "disks" / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return debian.base(self.cache, self.material, self.authority)
+
+    def boot_of(self, distribution):
+        """What is booted in place of the disk's own loader, or None."""
+        return debian.boot(self.material) if distribution == "debian" else None
 
     def machine(self, directory, image, hardware, kernels, catalog_server=None, gate=None):
         """A machine that reaches its repository, with these kernels, the registry (through its

@@ -3,7 +3,8 @@
 `upstream` is like ghcr.io/wg-easy/wg-easy:15: awg, awg-quick and userspace
 programs, no module. `module` is like an image that brings its module along:
 /lib/modules/amneziawg.ko and a version file, no userspace program. `older` is
-`upstream` with an awg of another generation than the module. `caddy` is like
+`upstream` with an awg of another generation than the module, `broken` is
+`upstream` with a server that ends at once. `caddy` is like
 docker.io/library/caddy:2. Programs
 come from Debian's packages, the server from `images/app`; see its header for
 what it does and does not do.
@@ -26,6 +27,7 @@ MODULE_KERNEL = "6.12.50-0-lts"
 UPSTREAM = "wg-easy/wg-easy:15"
 OLDER = "lab/wg-easy-older:15"
 CADDY = "library/caddy:2"
+BROKEN = "lab/wg-easy-broken:15"
 WITH_MODULE = ("wg-easy:latest", "lab/wg-easy-module:15")
 
 _LIB = "usr/lib/x86_64-linux-gnu"
@@ -95,6 +97,13 @@ done
 exec /usr/libexec/awg "$@"
 """
 
+# As wg-easy ends with a database that it cannot read.
+_BROKEN_SERVER = b"""#!/bin/sh
+echo 'Migrating database...'
+echo 'Failed to connect to Database: LibsqlError: SQLITE_CORRUPT: database disk image is malformed' >&2
+exit 1
+"""
+
 _KMOD_NAMES = ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod")
 
 _ENVIRONMENT = {
@@ -157,10 +166,11 @@ def build(material, cache):
         userspace = _userspace_layer(packages)
         _write_layout(partial / "upstream", [base, userspace, server])
         _write_layout(partial / "older", [base, userspace, _older_layer(base), server])
+        _write_layout(partial / "broken", [base, userspace, server, _broken_layer()])
         _write_layout(partial / "module", [base, _module_layer(module), server])
         _write_layout(partial / "caddy", [_caddy_layer(packages)], _CADDY_CONFIG)
         partial.rename(home)
-    single = {UPSTREAM: home / "upstream", OLDER: home / "older", CADDY: home / "caddy"}
+    single = {UPSTREAM: home / "upstream", OLDER: home / "older", BROKEN: home / "broken", CADDY: home / "caddy"}
     return single | {ref: home / "module" for ref in WITH_MODULE}
 
 
@@ -252,6 +262,12 @@ def _caddy_layer(packages):
 def _older_layer(base):
     layer = _Layer()
     layer.file(_AWG, other_generation(base.content(_AWG)), 0o755)
+    return layer
+
+
+def _broken_layer():
+    layer = _Layer()
+    layer.file("app/server", _BROKEN_SERVER, 0o755)
     return layer
 
 

@@ -130,7 +130,7 @@ def _run_scenario(scenario, scenarios, bench, binary, options):
     # Made outside the story and its time limit; kept for the next run.
     bench.repository.offer(host["kernels_offered"])
     if not host["from"]:
-        bench.base(host["alpine"], host["disk"], host["loader"], host["cmdline"])
+        bench.disk_of(host)
     narrative = Narrative(place / "narrative.txt", live=options.jobs == 1)
     narrative.plain(f"== {scenario.name}: {scenario.about}")
     stage = _Stage(scenario, scenarios, bench, binary, place, narrative)
@@ -177,8 +177,9 @@ class _Stage:
             self.trees = json.loads(base.with_suffix(".trees.json").read_text())
             story = f"boots the machine that was kept as `{host['from']}`"
         else:
-            base = self.bench.base(host["alpine"], host["disk"], host["loader"], host["cmdline"])
-            story = f"boots a fresh Alpine {host['alpine']} on linux-virt by {host['loader']}"
+            base = self.bench.disk_of(host)
+            story = (f"boots a fresh Alpine {host['alpine']} on linux-virt by {host['loader']}"
+                     if host["distribution"] == "alpine" else "boots a fresh Debian with its own docker")
             story += f", kernel options {host['cmdline']}" if host["cmdline"] else ""
         image = disk.overlay(base, self.place / "disk.qcow2")
         if self.scenario.catalog:
@@ -200,7 +201,8 @@ class _Stage:
 
     def _hardware(self):
         host = self.scenario.host
-        hardware = Hardware(host["memory"], host["processors"], host["cache"], host["network"] != "none")
+        hardware = Hardware(host["memory"], host["processors"], host["cache"], host["network"] != "none",
+                            self.bench.boot_of(host["distribution"]))
         if host["media"]:
             files = {name: products.kept_path(self.bench, name) for name in host["media"]}
             hardware.media = disk.media(files, self.place / "media.img")

@@ -29,6 +29,8 @@ _ACTIONS = {
 _HOST = {
     # As Alpine's: what the disk and the network need are modules of lts, and built into virt.
     "kernels_offered": ["6.12.50-0-virt", "6.12.50-0-lts.modular"],
+    # `debian`: Debian 13 with its own docker and systemd, on the lab's kernel.
+    "distribution": "alpine",
     "alpine": "3.22.1", "from": None,
     "disk": "2G", "memory": 1536, "processors": 1, "cache": "writeback", "binary": True,
     "loader": disk.DEFAULT_LOADER,
@@ -44,6 +46,7 @@ _HOST = {
     "registry": "up",
 }
 _NETWORKS = ("user", "none")
+_DISTRIBUTIONS = ("alpine", "debian")
 _CATALOG = {"modules", "kernels", "state"}
 # A file's name on a disk and in the cache.
 _KEPT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
@@ -158,6 +161,13 @@ def _check_step(where, step):
 
 
 def _check_host(where, host):
+    distribution = host.get("distribution", "alpine")
+    if distribution not in _DISTRIBUTIONS:
+        raise Invalid(f"{where}: no distribution {distribution}; there are {', '.join(_DISTRIBUTIONS)}")
+    if distribution != "alpine":
+        for key in ("loader", "cmdline", "alpine", "disk"):
+            if key in host:
+                raise Invalid(f"{where}: there is no choice of {key} with {distribution}")
     network = host.get("network", "user")
     if network not in _NETWORKS:
         raise Invalid(f"{where}: no network {network}; there are {', '.join(_NETWORKS)}")

@@ -1,14 +1,19 @@
 //! The container engine, the configured image, and our container.
 
+use ipnet::IpNet;
 use serde_json::Value;
+use xshell::cmd;
 
-use super::{Container, Engine, Image};
+use super::{Container, Engine, EngineNetwork, EngineSettings, Image};
 use crate::config::{Config, KNOWN_MAJOR, same_repository, unknown_major};
 use crate::error::Error;
-use crate::host::{Host, Reply};
+use crate::host::{Host, Limits, Reply};
 
 /// Label that says which rendering a container was made from.
 pub const REVISION_LABEL: &str = "io.awg-install.revision";
+
+/// The name of our compose project, as the template has it.
+pub const PROJECT: &str = "wg-easy";
 
 /// Where docker looks for plugins of its command line (docker/cli, cli-plugins/manager), and where
 /// Alpine and Debian put compose.
@@ -26,16 +31,48 @@ pub const STORES: &[&str] = &["/var/lib/docker", "/var/lib/containerd"];
 
 pub fn probe(host: &Host, config: &Config) -> Engine {
     if host.which("docker").is_none() {
-        return Engine::default();
+        // Debian 13 has the engine and its command line in two packages.
+        let problem = host.which("dockerd").map(|_| "the engine is here, and its program `docker` is not".to_string());
+        return Engine { problem, ..Engine::default() };
     }
-    let (version, problem) = match host.engine_get("/version") {
-        Reply::Absent => (None, None),
-        Reply::Silent(why) => (None, Some(why)),
-        Reply::Answer(_, v) => (parse_version(&v), None),
+    let (version, emulated_by, problem) = match host.engine_get("/version") {
+        Reply::Absent => (None, None, None),
+        Reply::Silent(why) => (None, None, Some(format!("it does not answer: {why}"))),
+        Reply::Answer(_, v) => (parse_version(&v), parse_emulation(&v), None),
     };
     let answers = version.is_some();
-    let image = if answers { image(host, &config.container.image.to_string()) } else { None };
-    Engine { installed: true, answers, problem, version: version.unwrap_or_default(), compose: compose(host), image }
+    let ask = |path: &str| if answers { host.engine_get(path).found().unwrap_or_default() } else { Value::Null };
+    let settings = EngineSettings {
+        no_iptables: daemon_json(host)["iptables"] == false,
+        ..parse_security(&ask("/info"), &daemon_json(host))
+    };
+    let compose = compose(host);
+    let compose_version = if compose == "docker-compose" { own_compose_version(host) } else { String::new() };
+    Engine {
+        installed: true,
+        answers,
+        problem,
+        version: version.unwrap_or_default(),
+        compose,
+        compose_version,
+        emulated_by,
+        settings,
+        networks: parse_networks(&ask("/networks")),
+        other_project: other_project(&ask("/containers/json?all=true"), &config.container.directory.to_string()),
+        image: if answers { image(host, &config.container.image.to_string()) } else { None },
+    }
+}
+
+/// What the operator has set for the engine. One that the engine does not understand keeps it from starting.
+fn daemon_json(host: &Host) -> Value {
+    let text = host.read_text("/etc/docker/daemon.json").unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+fn own_compose_version(host: &Host) -> String {
+    let sh = host.shell();
+    let out = host.ask(cmd!(sh, "docker-compose version --short"), Limits::seconds(60));
+    out.stdout.trim().trim_start_matches('v').to_string()
 }
 
 /// What images call the architecture that the kernel names so.
@@ -69,6 +106,21 @@ pub fn container(host: &Host, name: &str) -> Option<Container> {
     Some(container)
 }
 
+/// How a container ended last, and what its health check said: read where something has failed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LastState {
+    pub exit_code: i64,
+    /// The kernel ended it for want of memory.
+    pub oom_killed: bool,
+    /// Why the engine could not start it.
+    pub error: String,
+    pub health_output: String,
+}
+
+pub fn last_state(host: &Host, name: &str) -> LastState {
+    host.engine_get(&format!("/containers/{name}/json")).found().map(|c| parse_last_state(&c)).unwrap_or_default()
+}
+
 /// The name of the container in front of the admin page.
 pub fn caddy_name(config: &Config) -> String {
     format!("{}-caddy", config.container.name)
@@ -94,6 +146,53 @@ fn interface(host: &Host, pid: u32) -> Option<String> {
 /// The answer to `/version`.
 pub fn parse_version(v: &Value) -> Option<String> {
     Some(v["Version"].as_str()?.to_string())
+}
+
+/// Another engine behind docker's interface, from the answer to `/version`.
+pub fn parse_emulation(v: &Value) -> Option<String> {
+    let names = v["Components"].as_array()?.iter().filter_map(|c| c["Name"].as_str());
+    names.into_iter().find(|name| name.contains("Podman")).map(str::to_string)
+}
+
+/// The answer to `/info`, and `daemon.json` for an engine that does not answer yet.
+pub fn parse_security(info: &Value, daemon: &Value) -> EngineSettings {
+    let options = info["SecurityOptions"].as_array();
+    let says = |name: &str| {
+        options.is_some_and(|all| all.iter().any(|o| o.as_str().is_some_and(|o| o.split(',').next() == Some(name))))
+    };
+    let remapped = daemon["userns-remap"].as_str().is_some_and(|user| !user.is_empty());
+    EngineSettings {
+        user_namespace: says("name=userns") || remapped,
+        rootless: says("name=rootless"),
+        no_iptables: false,
+    }
+}
+
+/// The answer to `/networks`.
+pub fn parse_networks(networks: &Value) -> Vec<EngineNetwork> {
+    let one = |n: &Value| {
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_string();
+        let ranges = n["IPAM"]["Config"].as_array().into_iter().flatten();
+        let subnets: Vec<IpNet> = ranges.filter_map(|c| c["Subnet"].as_str()?.parse().ok()).collect();
+        let named = text(&n["Options"]["com.docker.network.bridge.name"]);
+        let id: String = text(&n["Id"]).chars().take(12).collect();
+        let device = if named.is_empty() { format!("br-{id}") } else { named };
+        (!subnets.is_empty()).then(|| EngineNetwork { name: text(&n["Name"]), device, subnets })
+    };
+    let mut found: Vec<EngineNetwork> = networks.as_array().into_iter().flatten().filter_map(one).collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+/// Compose knows a container by the names of its project and service: one of ours with another directory would
+/// be taken for ours, and made anew. From the answer to `/containers/json`.
+pub fn other_project(containers: &Value, directory: &str) -> Option<String> {
+    let labels = containers.as_array()?.iter().map(|c| &c["Labels"]);
+    let mut ours = labels.filter(|l| l["com.docker.compose.project"] == PROJECT);
+    ours.find_map(|l| {
+        let place = l["com.docker.compose.project.working_dir"].as_str().unwrap_or_default();
+        (place.trim_end_matches('/') != directory.trim_end_matches('/')).then(|| place.to_string())
+    })
 }
 
 /// `DEVTYPE` of a network device's uevent file: `wireguard`, `amneziawg`; a tun device has none.
@@ -178,6 +277,19 @@ pub fn parse_container(c: &Value) -> Option<Container> {
     })
 }
 
+/// The state in the answer to `/containers/NAME/json`.
+pub fn parse_last_state(c: &Value) -> LastState {
+    let state = &c["State"];
+    let text = |v: &Value| v.as_str().unwrap_or_default().trim().to_string();
+    let health = state["Health"]["Log"].as_array().and_then(|log| log.last()).map(|l| text(&l["Output"]));
+    LastState {
+        exit_code: state["ExitCode"].as_i64().unwrap_or(0),
+        oom_killed: state["OOMKilled"].as_bool().unwrap_or(false),
+        error: text(&state["Error"]),
+        health_output: health.unwrap_or_default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,6 +362,59 @@ mod tests {
         assert_eq!(command, ["docker-entrypoint.sh", "/usr/bin/dumb-init", "node", "server/index.mjs"]);
         let bare = json!({"Id": "sha256:1", "Config": {"Entrypoint": null, "Cmd": ["/app"]}});
         assert_eq!(parse_image(&bare, "x").unwrap().command, ["/app"]);
+    }
+
+    #[test]
+    fn how_a_container_ended() {
+        let c = json!({"State":{"ExitCode":137,"OOMKilled":true,"Error":"","Health":{"Status":"unhealthy","Log":[
+            {"Output":"older"},{"ExitCode":1,"Output":"Unable to access interface: No such device\n"}]}}});
+        let wanted = LastState {
+            exit_code: 137,
+            oom_killed: true,
+            error: String::new(),
+            health_output: "Unable to access interface: No such device".into(),
+        };
+        assert_eq!(parse_last_state(&c), wanted);
+        assert_eq!(parse_last_state(&Value::Null), LastState::default());
+    }
+
+    #[test]
+    fn what_the_operator_has_set() {
+        let info = json!({"SecurityOptions": ["name=seccomp,profile=builtin", "name=userns", "name=cgroupns"]});
+        assert!(parse_security(&info, &Value::Null).user_namespace);
+        assert!(parse_security(&json!({"SecurityOptions": ["name=rootless"]}), &Value::Null).rootless);
+        assert!(parse_security(&Value::Null, &json!({"userns-remap": "default"})).user_namespace);
+        let usual = json!({"SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"]});
+        assert_eq!(parse_security(&usual, &json!({"live-restore": true})), EngineSettings::default());
+    }
+
+    #[test]
+    fn another_engine_in_its_place() {
+        // podman 4.9, its service for docker's clients.
+        let podman = json!({"Version": "4.9.3", "Components": [{"Name": "Podman Engine", "Version": "4.9.3"},
+            {"Name": "Conmon"}]});
+        assert_eq!(parse_emulation(&podman).as_deref(), Some("Podman Engine"));
+        assert_eq!(parse_emulation(&json!({"Components": [{"Name": "Engine"}, {"Name": "containerd"}]})), None);
+    }
+
+    #[test]
+    fn networks_and_projects() {
+        let networks = json!([
+            {"Name": "shop_net", "Id": "5f2c1c9f7d0f6b8a3fd90d7cf0c3", "Options": {},
+             "IPAM": {"Config": [{"Subnet": "10.42.42.0/24", "Gateway": "10.42.42.1"}]}},
+            {"Name": "bridge", "Id": "aa", "Options": {"com.docker.network.bridge.name": "docker0"},
+             "IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}]}},
+            {"Name": "host", "Id": "bb", "IPAM": {"Config": null}}]);
+        let found = parse_networks(&networks);
+        let seen: Vec<(&str, &str)> = found.iter().map(|n| (n.name.as_str(), n.device.as_str())).collect();
+        assert_eq!(seen, [("bridge", "docker0"), ("shop_net", "br-5f2c1c9f7d0f")]);
+        let containers = |place: &str| {
+            json!([{"Labels": {}}, {"Labels": {"com.docker.compose.project": "wg-easy",
+            "com.docker.compose.project.working_dir": place}}])
+        };
+        assert_eq!(other_project(&containers("/opt/wg-easy"), "/opt/wg-easy"), None);
+        assert_eq!(other_project(&containers("/root/wg-easy"), "/opt/wg-easy").as_deref(), Some("/root/wg-easy"));
+        assert_eq!(other_project(&Value::Null, "/opt/wg-easy"), None);
     }
 
     #[test]

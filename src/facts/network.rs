@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::{IpNet, Ipv4Net};
 use xshell::cmd;
 
 use super::{Network, Os};
@@ -48,6 +49,8 @@ pub fn probe(host: &Host, os: &Os, directory: &str) -> Network {
         forward_drop: if firewalls.iter().any(|f| f == "nftables") { forward_drop(host) } else { None },
         firewalls,
         rules: rules(host, &rules_script(directory)),
+        routes: parse_routes(&host.read_text("/proc/net/route").unwrap_or_default()),
+        container: host.read_text(format!("{directory}/compose.yaml")).and_then(|text| parse_subnet(&text)),
     }
 }
 
@@ -163,6 +166,23 @@ pub fn parse_sockets(table: &str, state: &str) -> Vec<(u16, u64)> {
         .collect()
 }
 
+/// Destinations in /proc/net/route (numbers in the byte order of the machine), without the default route.
+pub fn parse_routes(table: &str) -> Vec<(IpNet, String)> {
+    let one = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let number = |n: usize| u32::from_str_radix(fields.get(n)?, 16).ok().map(u32::from_be);
+        let net = Ipv4Net::with_netmask(number(1)?.into(), number(7)?.into()).ok()?;
+        (net.prefix_len() > 0).then(|| (IpNet::V4(net), fields[0].to_string()))
+    };
+    table.lines().skip(1).filter_map(one).collect()
+}
+
+/// The first range that a compose file asks for.
+pub fn parse_subnet(compose: &str) -> Option<IpNet> {
+    let range = |line: &str| line.trim().strip_prefix("- subnet: ")?.trim().parse().ok();
+    compose.lines().find_map(range)
+}
+
 /// The process that holds each socket, as `name (pid N)`.
 fn holders(host: &Host, inodes: &BTreeMap<u64, u16>) -> Vec<(u16, String)> {
     if inodes.is_empty() || host.is_fake() {
@@ -226,6 +246,21 @@ mod tests {
             &alpine.replace("forward priority 0; policy drop", "forward priority 0; policy accept")
         ));
         assert!(!drops_forwarded(&alpine.replace("\t\ttype filter hook forward", "# type filter hook forward")));
+    }
+
+    #[test]
+    fn routes() {
+        // Captured on a host with docker; 10.0.2.0/24 by DHCP.
+        let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+            ens3\t00000000\t0202000A\t0003\t0\t0\t1024\t00000000\t0\t0\t0\n\
+            ens3\t0002000A\t00000000\t0001\t0\t0\t1024\t00FFFFFF\t0\t0\t0\n\
+            docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
+        let wanted = [("10.0.2.0/24", "ens3"), ("172.17.0.0/16", "docker0")];
+        let wanted: Vec<(IpNet, String)> = wanted.iter().map(|(n, d)| (n.parse().unwrap(), d.to_string())).collect();
+        assert_eq!(parse_routes(table), wanted);
+        assert!(parse_routes("header\nens3\tzz\n").is_empty());
+        assert_eq!(parse_subnet("x:\n        - subnet: 10.42.42.0/24\n").unwrap().to_string(), "10.42.42.0/24");
+        assert_eq!(parse_subnet("nothing\n"), None);
     }
 
     #[test]

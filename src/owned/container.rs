@@ -5,10 +5,6 @@ use super::{Inputs, Rung, fill};
 use crate::config::{Privilege, Web};
 use crate::error::{Error, Kind, Result};
 
-/// The container's own addresses, which the packet filter's rules name.
-pub(super) const ADDRESS: &str = "10.42.42.42";
-pub(super) const ADDRESS6: &str = "fdcc:ad94:bacf:61a3::2a";
-
 pub(super) fn compose(inputs: &Inputs, revision: &str) -> Result<String> {
     let config = inputs.config;
     fill(
@@ -29,11 +25,13 @@ pub(super) fn compose(inputs: &Inputs, revision: &str) -> Result<String> {
             acme_root => config.server.https.acme_root.as_ref().map(ToString::to_string),
             documented => config.container.privilege == Privilege::Documented,
             ipv6 => inputs.ipv6,
-            address => ADDRESS,
-            address6 => ADDRESS6,
             bridge => BRIDGE,
             // Compose would take a dollar for a variable.
             command => inputs.command.iter().map(|word| word.replace('$', "$$")).collect::<Vec<_>>(),
+            range => inputs.network.range,
+            address => inputs.network.address,
+            range6 => inputs.network.range6,
+            address6 => inputs.network.address6,
             revision_label => crate::facts::engine::REVISION_LABEL,
             revision,
             tool => if inputs.rung == Rung::Wireguard { "wg" } else { "awg" },

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::container::{ADDRESS, ADDRESS6};
 use super::{Backend, Inputs, fill};
 use crate::config::{Config, Firewall, Web};
 use crate::error::Result;
@@ -89,7 +88,7 @@ pub(super) fn host(inputs: &Inputs) -> Result<String> {
             Part { program, table, chain, parent, matching: matching.into(), rules }
         };
         if network.firewall == Firewall::Auto {
-            parts.push(part("filter", PUBLISHED, "DOCKER-USER", "", published(inputs.config, family)));
+            parts.push(part("filter", PUBLISHED, "DOCKER-USER", "", published(inputs, family)));
         }
         if network.isolate {
             let matching = format!("-i {BRIDGE}");
@@ -172,9 +171,11 @@ fn inside(config: &Config, family: Family) -> Vec<String> {
 
 /// In DOCKER-USER: what was published, and the answers to and from it. What the container begins by itself goes
 /// the operator's way.
-fn published(config: &Config, family: Family) -> Vec<String> {
-    let own = if family == Family::V4 { format!("{ADDRESS}/32") } else { format!("{ADDRESS6}/128") };
-    let server = &config.server;
+fn published(inputs: &Inputs, family: Family) -> Vec<String> {
+    let network = inputs.network;
+    let own =
+        if family == Family::V4 { format!("{}/32", network.address) } else { format!("{}/128", network.address6) };
+    let server = &inputs.config.server;
     let web = (server.web == Web::Public).then_some(("tcp", server.web_port));
     let mut rules: Vec<String> = [("udp", server.port)]
         .into_iter()
