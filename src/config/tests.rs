@@ -58,10 +58,10 @@ container:
   image: registry.example.org:5000/my/wg-easy:15.1
   registry: {username: "robot$lab", password: "short#"}
   name: wg
+  memory: 700
   directory: /srv/wg
   privilege: documented
   accept_privileged: true
-  memory: 768
 network:
   ipv6: "off"
   isolate: true
@@ -70,6 +70,7 @@ network:
 backup:
   keep: 9
   directory: /srv/backup
+  recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]
 "#;
 
 pub(super) fn file(text: &str) -> Sources {
@@ -174,7 +175,7 @@ fn every_leaf_explains_itself() {
             assert!(choices.iter().any(|c| *default == c.word));
         }
     }
-    assert_eq!(leaves().len(), 52);
+    assert_eq!(leaves().len(), 57);
     let secrets: Vec<&str> = leaves().iter().filter(|l| l.secret).map(|l| l.path.as_str()).collect();
     assert_eq!(secrets, ["server.password", "container.registry.password"]);
     assert!(secrets.iter().all(|path| super::leaf::leaf(path).unwrap().flag().is_none()));
