@@ -8,7 +8,7 @@ use crate::change;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::{Facts, apk, engine};
-use crate::host::{Host, Limits};
+use crate::host::{Host, Limits, files::sha256};
 use crate::owned::{Owned, SELF};
 use crate::plan::{self, Plan};
 use crate::reboot::{self, End};
@@ -16,7 +16,7 @@ use crate::receipt::{Change, Receipt};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, daemon, image, kernel, module, proof};
+use crate::{bootloader, container, daemon, image, kernel, module, proof, wayback};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -68,6 +68,7 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let directory = run.config.container.directory.to_string();
     let again = receipt.is_started(&id);
     change::record(host, step, &directory, receipt)?;
+    wayback::ahead(host, step, receipt)?;
     act(run, plan, receipt, step, started, again)?;
     // What tools have written is on the disk before the receipt says that it is: few of them see to that.
     host.sync();
@@ -80,7 +81,10 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let (host, facts) = (run.host, run.facts);
     let sh = host.shell();
     match step {
-        Step::Write { file, path } => write(run, plan, *file, path, started),
+        Step::Write { file, path } => write(run, plan, receipt, (*file, path), started),
+        Step::KeepEdited { path } => keep_edited(host, path, receipt),
+        Step::WayBack => wayback::remember(host, run.config, facts.container.as_ref(), receipt),
+        Step::Backup => wayback::back_up(host, run.config, run.report, receipt),
         Step::InstallSelf => {
             let bytes =
                 std::fs::read("/proc/self/exe").map_err(|e| Error::step("this program cannot read itself").cause(e))?;
@@ -134,7 +138,11 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
             Ok(())
         }
         Step::Compose => container::up(host, run.config),
-        Step::FirstStart => container::first_start(host, run.config),
+        Step::FirstStart => {
+            container::first_start(host, run.config)?;
+            receipt.first_start = run.config.first_start();
+            Ok(())
+        }
         Step::Ready { interface } => {
             let seen = container::prove(host, run.config, interface)?;
             run.report.proof(interface, run.config.server.port, seen.web);
@@ -167,8 +175,8 @@ fn restart(run: &Run, receipt: &mut Receipt, release: &str, kexec: bool) -> Resu
 }
 
 /// Renders with what is known now: an image that was pulled meanwhile is pinned by its digest.
-fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Result<()> {
-    let host = run.host;
+fn write(run: &Run, plan: &Plan, receipt: &mut Receipt, what: (Owned, &str), started: bool) -> Result<()> {
+    let (host, (file, path)) = (run.host, what);
     let mut facts = run.facts.clone();
     facts.database |= started;
     if file == Owned::Compose && facts.engine.image.is_none() && host.which("docker").is_some() {
@@ -179,7 +187,30 @@ fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Resu
     if let Some(dir) = std::path::Path::new(path).parent() {
         host.make_dirs(dir, 0o755)?;
     }
-    host.write(path, text.as_bytes(), file.mode())
+    if file == Owned::FirstEnvironment || file == Owned::Config && !facts.database {
+        // It holds the password: not even its hash is kept.
+        receipt.written.remove(path);
+        return host.write(path, text.as_bytes(), file.mode());
+    }
+    let sha256 = sha256(text.as_bytes());
+    receipt.writing = Some((path.into(), sha256.clone()));
+    receipt.save(host)?;
+    host.write(path, text.as_bytes(), file.mode())?;
+    receipt.writing = None;
+    receipt.written.insert(path.into(), sha256);
+    Ok(())
+}
+
+/// Under the name that was recorded for it; only root reads it, for it may hold anything.
+fn keep_edited(host: &Host, path: &str, receipt: &Receipt) -> Result<()> {
+    let id = Step::KeepEdited { path: path.into() }.id();
+    let entry = receipt.steps.iter().rfind(|e| e.id == id);
+    let copy = entry
+        .and_then(|e| e.prior.iter().rev().find_map(|c| if let Change::Data { path } = c { Some(path) } else { None }));
+    let (Some(copy), Some(bytes)) = (copy, host.read(path)) else {
+        return Err(Error::step(format!("{path}: the edited file cannot be kept")).remedy("copy it away by hand"));
+    };
+    host.write(copy, &bytes, 0o600)
 }
 
 fn add_repository(host: &Host, url: &str) -> Result<()> {

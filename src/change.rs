@@ -7,7 +7,7 @@ use crate::facts::network::SYSCTLS;
 use crate::facts::{apk, engine, kernel::EXTRA};
 use crate::host::{Host, Limits};
 use crate::owned::{CONFIG, Owned, Rung, SELF, SERVICE, WATCHDOG};
-use crate::receipt::{COPIES, Change, Receipt, Was, copies};
+use crate::receipt::{COPIES, Change, Receipt, Was, copies, timestamp};
 use crate::step::{GUARD_SERVICE, RESUME, Step, WATCHDOG_SERVICE};
 use crate::{bootable, bootloader};
 
@@ -36,6 +36,11 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
                 _ => {}
             }
             file(&mut changes, path)?;
+        }
+        Step::KeepEdited { path } => {
+            // As RFC 3339 without its marks: 20260102T030405Z.
+            let now: String = timestamp().chars().filter(char::is_ascii_alphanumeric).collect();
+            changes.push(Change::Data { path: format!("{path}.edited-{now}") });
         }
         Step::InstallSelf => file(&mut changes, SELF)?,
         Step::Repository { .. } => file(&mut changes, apk::REPOSITORIES)?,
@@ -105,7 +110,12 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
         }
         // What is cleaned was made by an earlier step, which undoes it. The cache goes at the very end of a
         // rollback, which may need what lies in it.
-        Step::Clean { .. } | Step::Prove { .. } | Step::Extract { .. } | Step::Build { .. } => {}
+        Step::WayBack
+        | Step::Backup
+        | Step::Clean { .. }
+        | Step::Prove { .. }
+        | Step::Extract { .. }
+        | Step::Build { .. } => {}
         Step::FirstStart | Step::Ready { .. } | Step::Reboot { .. } | Step::Finish => {}
     }
     Ok(changes)

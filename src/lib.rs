@@ -1,6 +1,7 @@
 //! The parts of `awg-install`. Data flows one way: config → facts → plan → apply → receipt → report.
 
 pub mod apply;
+pub mod backup;
 pub mod bootable;
 pub mod bootloader;
 pub mod build;
@@ -13,6 +14,7 @@ pub mod config;
 pub mod container;
 pub mod daemon;
 pub mod doctor;
+pub mod drift;
 pub mod drivers;
 pub mod error;
 pub mod facts;
@@ -39,4 +41,5 @@ pub mod status;
 pub mod step;
 pub mod undo;
 pub mod unpack;
+pub mod wayback;
 pub mod yaml;

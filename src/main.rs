@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         cli.command,
         Command::Wizard
             | Command::Install(_)
-            | Command::Upgrade
+            | Command::Upgrade(_)
             | Command::Guard
             | Command::Resume
             | Command::Rollback(_)
@@ -71,7 +71,7 @@ fn peak_memory_kib() -> Option<u64> {
 fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
     let globals = &cli.globals;
     match &cli.command {
-        Command::Wizard | Command::Install(_) | Command::Upgrade => {
+        Command::Wizard | Command::Install(_) | Command::Upgrade(_) => {
             host.require_root()?;
             let config = setup::configuration(host, cli)?;
             let confirm = !(globals.unattended || globals.yes);
@@ -79,9 +79,13 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
                 return Err(Error::new(Kind::Usage, "there is no terminal to ask on")
                     .remedy("use --unattended (or --yes) to go ahead without a question"));
             }
-            let retry = matches!(&cli.command, Command::Install(args) if args.retry_kernel);
-            let aim = if cli.command == Command::Upgrade { Aim::Upgrade } else { Aim::Install };
-            run::install(host, &config, report, Wish { reboot: !globals.no_reboot, confirm, retry, aim })
+            let (aim, retry, replace_edited) = match &cli.command {
+                Command::Upgrade(args) => (Aim::Upgrade, false, args.replace_edited),
+                Command::Install(args) => (Aim::Install, args.retry_kernel, args.replace_edited),
+                _ => (Aim::Install, false, false),
+            };
+            let reboot = !globals.no_reboot;
+            run::install(host, &config, report, Wish { reboot, confirm, replace_edited, retry, aim })
         }
         Command::Plan(args) => {
             let config = setup::configuration(host, cli)?;
@@ -104,12 +108,9 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
                 return Ok(code);
             }
             let config = setup::configuration(host, cli)?;
-            run::resume(
-                host,
-                &config,
-                report,
-                Wish { reboot: !globals.no_reboot, confirm: false, retry: false, aim: Aim::Install },
-            )
+            let reboot = !globals.no_reboot;
+            let wish = Wish { reboot, confirm: false, replace_edited: false, retry: false, aim: Aim::Install };
+            run::resume(host, &config, report, wish)
         }
         Command::Guard => {
             host.require_root()?;

@@ -2,11 +2,14 @@
 
 mod container;
 
+use std::collections::BTreeSet;
+
 use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::facts::engine::capabilities;
 use crate::facts::kernel::{EXTRA, IPTABLES};
 use crate::host::files::sha256;
 use crate::step::TRIAL;
@@ -172,6 +175,14 @@ impl Rung {
 pub fn revision(inputs: &Inputs) -> Result<String> {
     let text = format!("{}\n{}", container::compose(inputs, "-")?, container::environment(inputs, false)?);
     Ok(sha256(text.as_bytes())[..16].to_string())
+}
+
+/// Whether the container is privileged, and its capabilities, as its compose file says.
+pub fn rights(inputs: &Inputs) -> Result<(bool, BTreeSet<String>)> {
+    let file = crate::yaml::parse(&container::compose(inputs, "-")?)
+        .map_err(|e| Error::step("template compose.yaml is no YAML").cause(e.message))?;
+    let service = &file["services"]["wg-easy"];
+    Ok((service["privileged"].as_bool().unwrap_or(false), capabilities(&service["cap_add"])))
 }
 
 /// The service that goes on after a restart.

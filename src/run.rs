@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::container;
 use crate::daemon;
 use crate::error::{Error, Kind, Result};
-use crate::facts::{self, Facts, Reach};
+use crate::facts::{self, Facts, Reach, engine};
 use crate::host::{Host, Log};
 use crate::kernel;
 use crate::module;
@@ -23,7 +23,8 @@ use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOu
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::undo;
-use end::{confirm, end_failed, finish, rebooting};
+use crate::wayback;
+use end::{confirm, end_failed, finish, may_replace, rebooting};
 
 /// In /run, so that a refused run leaves nothing behind and a restart cannot leave it locked.
 pub const LOCK: &str = "/run/awg-install.lock";
@@ -38,6 +39,8 @@ pub struct Wish {
     pub reboot: bool,
     /// Ask before acting.
     pub confirm: bool,
+    /// Overwrite files that were edited by hand; a copy is kept beside.
+    pub replace_edited: bool,
     /// Forget that kernels were tried and failed.
     pub retry: bool,
     pub aim: Aim,
@@ -104,6 +107,12 @@ pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Res
             receipt.save(host)?;
         }
     }
+    // A way back that was begun is gone to its end first.
+    if let Some(receipt) = &mut receipt
+        && let Some(why) = receipt.way_back.as_ref().and_then(|w| w.failed.clone())
+    {
+        wayback::go_back(host, config, report, receipt, &why)?;
+    }
     let fresh = receipt.is_none() && !host.exists(STATE_DIR);
     let ended = reconcile(host, config, report, wish, receipt);
     if fresh && ended.is_err() && !host.exists(receipt::PATH) {
@@ -142,11 +151,19 @@ pub fn guard(host: &Host, config: &Config, report: &Report) -> Result<u8> {
     // One that failed before the server ever ran is the operator's to go on with.
     let ran = |r: &Receipt| r.steps.iter().any(|e| e.id == "ready" && e.state == State::Done);
     let finished = |r: &Receipt| r.outcome == Outcome::Done || r.outcome == Outcome::Failed && ran(r);
+    if let Some(code) = after_a_cut(host, config, report)? {
+        return Ok(code);
+    }
     let Some(receipt) = Receipt::load(host)?.filter(finished) else {
         report.note("an installation is under way, or there is none: nothing to look after");
         return Ok(0);
     };
     let planned = look_and_plan(host, config, Some(&receipt), Aim::Boot, false);
+    if let Ok((plan, ..)) = &planned {
+        for file in plan.edited() {
+            report.note(&format!("{} was edited by hand and is left as it is", file.path));
+        }
+    }
     if planned.is_ok_and(|(plan, ..)| plan.steps.is_empty()) && receipt.outcome == Outcome::Done {
         return Ok(receipt.exit_code.unwrap_or_default());
     }
@@ -154,12 +171,30 @@ pub fn guard(host: &Host, config: &Config, report: &Report) -> Result<u8> {
     let Some(_lock) = host.lock(LOCK)? else { return Ok(0) };
     // What was true before the lock was had may be over: a rollback may have begun meanwhile.
     let Some(receipt) = Receipt::load(host)?.filter(finished) else { return Ok(0) };
-    let wish = Wish { reboot: false, confirm: false, retry: false, aim: Aim::Boot };
+    let wish = Wish { reboot: false, confirm: false, replace_edited: false, retry: false, aim: Aim::Boot };
     let ended = reconcile(host, config, report, wish, Some(receipt));
     if ended.is_err() && container::end_restart_loop(host, &config.container.name.to_string()) {
         report.note("the container was restarted again and again: it is stopped now");
     }
     ended
+}
+
+/// An upgrade that was cut off, and that no boot service goes on with: back to what ran before.
+fn after_a_cut(host: &Host, config: &Config, report: &Report) -> Result<Option<u8>> {
+    let cut = |r: &Receipt| {
+        r.way_back.is_some() && r.reboot.is_none() && matches!(r.outcome, Outcome::Running | Outcome::Failed)
+    };
+    if host.exists(SERVICE) || !Receipt::load(host)?.is_some_and(|r| cut(&r)) {
+        return Ok(None);
+    }
+    // Somebody is at it.
+    let Some(_lock) = host.lock(LOCK)? else { return Ok(Some(0)) };
+    let Some(mut receipt) = Receipt::load(host)?.filter(cut) else { return Ok(Some(0)) };
+    daemon::wait_if_started(host);
+    let error = go_back(host, config, report, &mut receipt, Error::step("the last run was cut off"));
+    let error = end_failed(host, Some(receipt), error);
+    report.note(&error.message);
+    Ok(Some(error.exit_code()))
 }
 
 /// Plans and acts until nothing is left to do, following `fallback` when the kernel rung fails.
@@ -179,6 +214,14 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
             Err(error) => return Err(end_failed(host, receipt, error)),
         };
         report.plan(&plan, &facts);
+        if !wish.replace_edited
+            && aim != Aim::Boot
+            && let Err(error) = may_replace(&plan, wish.confirm)
+        {
+            // What goes on by itself after a restart ends here; nothing was begun otherwise.
+            let under_way = receipt.as_ref().is_some_and(Receipt::pending);
+            return Err(if under_way { end_failed(host, receipt, error) } else { error });
+        }
         if plan.steps.is_empty() {
             return finish(host, config, report, &plan, receipt, true);
         }
@@ -222,11 +265,13 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
                 return Err(failed.error);
             }
             Err(failed) => {
-                let again = rule_out(host, config, report, &plan, &mut current, &failed)?;
-                receipt = Some(current);
-                if !again {
-                    return Err(end_failed(host, receipt, failed.error));
+                let at_once = is_set_at_fault(host, &current);
+                if !at_once && rule_out(host, config, report, &plan, &mut current, &failed)? {
+                    receipt = Some(current);
+                    continue;
                 }
+                let error = go_back(host, config, report, &mut current, failed.error);
+                return Err(end_failed(host, Some(current), error));
             }
         }
     }
@@ -255,6 +300,12 @@ fn look_and_plan(
     if stale_image {
         facts.engine.image = None;
     }
+    // At boot the image stays what it is, whatever its name leads to by now.
+    if let (Aim::Boot, Some(container)) = (aim, &facts.container)
+        && let Some(used) = engine::image(host, &container.image).filter(|_| !container.image.is_empty())
+    {
+        facts.engine.image = Some(used);
+    }
     let planned = plan::plan(config, &facts, receipt, aim);
     if aim == Aim::Boot {
         return Ok((planned?, facts, modules));
@@ -271,6 +322,30 @@ fn look_and_plan(
     }
     modules.extend(ask_sources(host, config, Reach::Network, &mut facts, false)?);
     Ok((plan::plan(config, &facts, receipt, aim)?, facts, modules))
+}
+
+/// The kernel's rung is not to blame: it is the kernel and the mode that the server worked with before.
+fn is_set_at_fault(host: &Host, receipt: &Receipt) -> bool {
+    let kernel_mode = |kind: &str| kind == crate::owned::Rung::Kernel.interface();
+    let way = receipt.way_back.as_ref();
+    way.is_some_and(|w| w.release == host.release() && w.interface.as_deref().is_some_and(kernel_mode))
+}
+
+/// Goes back where there is a way back; the error says how that ended.
+fn go_back(host: &Host, config: &Config, report: &Report, receipt: &mut Receipt, error: Error) -> Error {
+    if receipt.way_back.is_none() {
+        return error;
+    }
+    report.error(&error);
+    match wayback::go_back(host, config, report, receipt, &error.message) {
+        Ok(()) => Error { message: format!("{}; the server runs as before", error.message), ..error },
+        Err(second) => {
+            let cause = format!("{}\n{}", error.cause.unwrap_or_default(), second).trim().to_string();
+            Error::step(format!("{}; and the way back failed: {}", error.message, second.message))
+                .cause(cause)
+                .remedy("run `awg-install install` again: it goes back first")
+        }
+    }
 }
 
 /// Whether the run goes on, one rung down, after the kernel rung has failed.

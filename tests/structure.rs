@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["error"],
     &["unpack", "yaml"],
     &["host"],
-    &["config", "initramfs", "module"],
+    &["config", "drift", "initramfs", "module"],
     &["seal"],
     // What can be known of a host; no decision is made here.
     &["bundle", "catalog", "facts", "fetch"],
@@ -25,7 +25,7 @@ const LAYERS: &[&[&str]] = &[
     // What people see, and what acts.
     &["bootable", "bootloader", "build", "cli", "container", "daemon", "image", "kernel", "proof", "reboot", "report"],
     &["change", "status"],
-    &["apply", "doctor", "undo"],
+    &["apply", "doctor", "undo", "wayback"],
     &["run", "setup"],
     &["main"],
 ];
@@ -41,6 +41,7 @@ const CROSSINGS: &[(&str, &str, &str)] = &[
 const PURE: &[&str] = &[
     "choice",
     "config",
+    "drift",
     "drivers",
     "initramfs",
     "module",

@@ -74,6 +74,19 @@ impl Host {
         Some(start)
     }
 
+    /// The first bytes of a file that somebody else may have put there, as text: a link is not followed, and
+    /// nothing but a plain file is read.
+    pub fn read_plain(&self, path: impl AsRef<Path>, bytes: u64) -> Option<String> {
+        let flags = (nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.path(path)).ok()?;
+        let mut text = Vec::new();
+        if !file.metadata().is_ok_and(|m| m.is_file()) {
+            return None;
+        }
+        file.take(bytes).read_to_end(&mut text).ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// Bytes in a file; 0 where it is absent.
     pub fn size(&self, path: impl AsRef<Path>) -> u64 {
         self.path(path).metadata().map_or(0, |m| m.len())

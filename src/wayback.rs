@@ -1,0 +1,240 @@
+//! The way back of an upgrade or a changed configuration: image, module, files and data as one set.
+//!
+//! The rule. What ran is written to the receipt before anything of it is changed, and stays there until its
+//! successor is proven. Where the successor fails:
+//!
+//! - on the kernel that ran before, in the mode that it worked in, image or module are at fault, and the whole set
+//!   goes back at once;
+//! - where the kernel is another one, or the mode was a lower one, the kernel's rung is ruled out first, as in an
+//!   installation, and the new image has its chance on the next rung; only when no rung is left does the set go
+//!   back, to the best mode that the kernel that runs by then allows. A kernel is not switched back: the trial boot
+//!   has done that where it had to be done.
+//!
+//! A run that was cut off is gone on with by the next `install` or `upgrade`. Where none comes before the next boot,
+//! the guard goes back: a container that was stopped by us is not started by the engine. A way back that was begun is
+//! gone to its end before anything else.
+
+use xshell::cmd;
+
+use crate::backup;
+use crate::change;
+use crate::config::{self, Config, Sources};
+use crate::container;
+use crate::error::Result;
+use crate::facts::{Container, engine, kernel::EXTRA};
+use crate::host::{Host, Limits};
+use crate::module;
+use crate::owned::{CONFIG, MODULES_LOAD, Owned, Rung, SYSCTL};
+use crate::receipt::{Change, Receipt, State, WAY_BACK, Was, WayBack};
+use crate::report::Report;
+use crate::step::Step;
+
+/// Remembers what runs. Nothing has been changed yet.
+pub fn remember(host: &Host, config: &Config, container: Option<&Container>, receipt: &mut Receipt) -> Result<()> {
+    let Some(container) = container.filter(|_| receipt.way_back.is_none()) else { return Ok(()) };
+    host.remove_tree(WAY_BACK)?;
+    let then = stored(host).unwrap_or_else(|| config.clone());
+    let mut way = WayBack {
+        image: then.container.image.to_string(),
+        image_id: container.image.clone(),
+        release: host.release(),
+        interface: container.interface.clone(),
+        mode: receipt.mode.clone(),
+        proven: receipt.proven.clone(),
+        ..WayBack::default()
+    };
+    let rendered = [Owned::Compose, Owned::Environment].map(|o| o.path(config));
+    for path in rendered.iter().map(String::as_str).chain([CONFIG, MODULES_LOAD, SYSCTL]) {
+        keep(host, &mut way, path)?;
+        way.written.extend(receipt.written.get_key_value(path).map(|(k, v)| (k.clone(), v.clone())));
+    }
+    // A rollback takes an image of an earlier version away as well.
+    if receipt.pulled(&way.image) {
+        receipt.begin(&Step::WayBack.id(), vec![Change::Image { reference: way.image_id.clone() }]);
+    }
+    receipt.way_back = Some(way);
+    receipt.save(host)
+}
+
+/// What a step is about to change of what is gone back to, written ahead.
+pub fn ahead(host: &Host, step: &Step, receipt: &mut Receipt) -> Result<()> {
+    let Some(mut way) = receipt.way_back.clone() else { return Ok(()) };
+    match step {
+        Step::Module { release, .. } if *release == way.release => {
+            let path = format!("/lib/modules/{release}/{EXTRA}");
+            if is_kept(&way, &path) {
+                return Ok(());
+            }
+            keep(host, &mut way, &path)?;
+        }
+        Step::Compose if !way.touched => way.touched = true,
+        _ => return Ok(()),
+    }
+    receipt.way_back = Some(way);
+    receipt.save(host)
+}
+
+/// Copies the data, for the case that the new container changes it for the worse.
+pub fn back_up(host: &Host, config: &Config, report: &Report, receipt: &mut Receipt) -> Result<()> {
+    let taken = backup::take(host, config)?;
+    report.note(&format!("        {}", taken.path));
+    if let Some(way) = &mut receipt.way_back {
+        way.backup = Some(taken.path);
+    }
+    receipt.save(host)
+}
+
+/// The successor is proven: the image it has replaced is kept, the one before that goes.
+pub fn arrived(host: &Host, config: &Config, receipt: &mut Receipt) -> Result<()> {
+    let Some(way) = receipt.way_back.take() else { return Ok(()) };
+    let now = engine::container(host, &config.container.name).map(|c| c.image);
+    if now.is_some_and(|now| now != way.image_id) && receipt.pulled(&way.image) {
+        receipt.images.retain(|id| *id != way.image_id);
+        receipt.images.push(way.image_id);
+        while receipt.images.len() > 1 {
+            let oldest = receipt.images.remove(0);
+            remove_image(host, &oldest);
+        }
+    }
+    receipt.save(host)?;
+    host.remove_tree(WAY_BACK)
+}
+
+/// Goes back, and proves that what ran before runs again. Doing it twice does no harm.
+pub fn go_back(host: &Host, config: &Config, report: &Report, receipt: &mut Receipt, why: &str) -> Result<()> {
+    let Some(mut way) = receipt.way_back.clone() else { return Ok(()) };
+    if way.failed.is_none() {
+        way.failed = Some(why.to_string());
+        receipt.way_back = Some(way.clone());
+        receipt.save(host)?;
+    }
+    report.note("going back to what ran before: image, module, files and data");
+    let name = config.container.name.to_string();
+    let directory = config.container.directory.to_string();
+    let successor = engine::image(host, &config.container.image.to_string()).map(|i| i.id);
+    let as_it_was = |c: &Container| c.running && c.image == way.image_id;
+    let disturbed = way.touched || !engine::container(host, &name).as_ref().is_some_and(as_it_was);
+    if disturbed {
+        take_down(host, &directory, &name);
+    }
+    if way.touched {
+        if let Some(file) = &way.backup {
+            backup::put_back(host, config, file)?;
+        }
+        way.touched = false;
+        receipt.way_back = Some(way.clone());
+        receipt.save(host)?;
+    }
+    put_files_back(host, &way, receipt)?;
+    if way.image != way.image_id && !way.image.contains('@') && !way.image_id.is_empty() {
+        let (sh, id, image) = (host.shell(), &way.image_id, &way.image);
+        host.run(cmd!(sh, "docker tag {id} {image}"), Limits::seconds(60), "giving the image its name back")?;
+    }
+    let then = stored(host).unwrap_or_else(|| config.clone());
+    let interface = interface(host, &way);
+    if disturbed {
+        if interface == Rung::Kernel.interface() {
+            load(host, &way);
+        }
+        container::up(host, &then)?;
+        let interface = self::interface(host, &way);
+        let seen = container::prove(host, &then, interface)?;
+        report.proof(interface, then.server.port, seen.web);
+    }
+    settle(receipt, &way);
+    receipt.way_back = None;
+    receipt.save(host)?;
+    if let Some(image) = successor.filter(|id| *id != way.image_id) {
+        remove_image(host, &image);
+    }
+    host.remove_tree(WAY_BACK)
+}
+
+/// The configuration as it is on the disk.
+fn stored(host: &Host) -> Option<Config> {
+    let text = host.read_text(CONFIG)?;
+    config::load(&Sources { file: Some((CONFIG.into(), text)), ..Sources::default() }).ok().map(|l| l.config)
+}
+
+fn keep(host: &Host, way: &mut WayBack, path: &str) -> Result<()> {
+    let copy = format!("{WAY_BACK}/{}", path.trim_start_matches('/').replace('/', "%"));
+    let was = match host.read(path).zip(host.owner(path)) {
+        None => Was::Absent,
+        Some((bytes, owner)) => {
+            host.make_dirs(WAY_BACK, 0o700)?;
+            host.write(&copy, &bytes, 0o600)?;
+            Was::Different { copy, owner }
+        }
+    };
+    way.files.push(Change::File { path: path.into(), was });
+    Ok(())
+}
+
+fn is_kept(way: &WayBack, path: &str) -> bool {
+    way.files.iter().any(|c| matches!(c, Change::File { path: p, .. } if p == path))
+}
+
+/// Stopped first, so that the server ends by itself; then removed, whatever its compose file is like.
+fn take_down(host: &Host, directory: &str, name: &str) {
+    let sh = host.shell();
+    host.ask(cmd!(sh, "docker stop {name}"), Limits::seconds(60));
+    if change::undo(host, &Change::Project { directory: directory.into() }, false).is_err() {
+        host.ask(cmd!(sh, "docker rm --force {name}"), Limits::seconds(60));
+    }
+}
+
+fn put_files_back(host: &Host, way: &WayBack, receipt: &mut Receipt) -> Result<()> {
+    for file in &way.files {
+        let Change::File { path, .. } = file else { continue };
+        change::undo(host, file, false)?;
+        // What was edited by hand counts as edited again.
+        match way.written.get(path) {
+            Some(written) => _ = receipt.written.insert(path.clone(), written.clone()),
+            None => _ = receipt.written.remove(path),
+        }
+    }
+    if is_kept(way, &format!("/lib/modules/{}/{EXTRA}", way.release)) {
+        change::undo(host, &Change::Depmod { release: way.release.clone() }, false)?;
+    }
+    Ok(())
+}
+
+/// The kind of wg0 that the old container has on the kernel that runs now.
+fn interface(host: &Host, way: &WayBack) -> &'static str {
+    let wireguard = Rung::Wireguard.interface();
+    let file = format!("/lib/modules/{}/{EXTRA}", host.release());
+    match way.interface.as_deref() {
+        Some(kind) if kind == wireguard => wireguard,
+        _ if way.mode == Rung::Wireguard.as_str() => wireguard,
+        _ if host.is_dir("/sys/module/amneziawg") => Rung::Kernel.interface(),
+        Some(kind) if kind == Rung::Kernel.interface() && host.exists(file) => Rung::Kernel.interface(),
+        _ => Rung::Userspace.interface(),
+    }
+}
+
+/// The old build of the module, where another one has taken its place. One that cannot be loaded shows in the proof.
+fn load(host: &Host, way: &WayBack) {
+    let (sh, name) = (host.shell(), module::NAME);
+    if is_kept(way, &format!("/lib/modules/{}/{EXTRA}", way.release)) {
+        host.ask(cmd!(sh, "modprobe -r {name}"), Limits::seconds(60));
+    }
+    host.ask(cmd!(sh, "modprobe {name}"), Limits::seconds(60));
+}
+
+/// What the failed attempt has begun is not gone on with.
+fn settle(receipt: &mut Receipt, way: &WayBack) {
+    const KINDS: &[&str] = &["compose", "ready", "first-start", "pull:", "extract:", "load:", "prove:", "module:"];
+    for entry in receipt.steps.iter_mut().filter(|e| e.state == State::Started) {
+        if KINDS.iter().any(|kind| entry.id == *kind || kind.ends_with(':') && entry.id.starts_with(kind)) {
+            entry.state = State::Done;
+        }
+    }
+    receipt.proven = way.proven.clone();
+    receipt.mode = way.mode.clone();
+}
+
+/// One that something still uses stays: that is no error.
+fn remove_image(host: &Host, id: &str) {
+    let sh = host.shell();
+    host.ask(cmd!(sh, "docker image rm {id}"), Limits::seconds(120));
+}
