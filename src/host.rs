@@ -10,6 +10,7 @@ pub mod log;
 pub mod partial;
 pub mod scratch;
 pub mod signals;
+pub mod tree;
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! The parts of `awg-install`. Data flows one way: config → facts → plan → apply → receipt → report.
 
+pub mod age;
 pub mod apply;
+pub mod backup;
 pub mod bootable;
 pub mod bootloader;
 pub mod build;

@@ -11,7 +11,7 @@ use support::repository;
 /// Layers, lowest first. A module may use those of lower layers and of its own; nothing above.
 const LAYERS: &[&[&str]] = &[
     &["error"],
-    &["unpack", "yaml"],
+    &["age", "unpack", "yaml"],
     &["host"],
     &["config", "drift", "initramfs", "module"],
     &["seal"],
@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["choice", "preflight", "plan", "recipe"],
     // What people see, and what acts.
     &["bootable", "bootloader", "build", "cli", "container", "daemon", "image", "kernel", "proof", "reboot", "report"],
+    &["backup"],
     &["change", "status"],
     &["apply", "doctor", "undo", "wayback"],
     &["run", "setup"],
@@ -39,6 +40,7 @@ const CROSSINGS: &[(&str, &str, &str)] = &[
 
 /// Parts that must not see the host: their result is a function of their arguments.
 const PURE: &[&str] = &[
+    "age",
     "choice",
     "config",
     "drift",

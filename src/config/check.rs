@@ -252,6 +252,7 @@ fn lists(loaded: &Loaded, config: &Config) -> Result<()> {
     let server = &config.server;
     for (key, list) in [
         ("module.catalog.public_keys", config.module.catalog.public_keys.iter().map(ToString::to_string).collect()),
+        ("backup.recipients", config.backup.recipients.iter().map(ToString::to_string).collect()),
         ("server.dns", server.dns.iter().map(ToString::to_string).collect::<Vec<_>>()),
         ("server.allowed_ips", server.allowed_ips.iter().map(ToString::to_string).collect()),
     ] {
