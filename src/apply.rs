@@ -68,7 +68,7 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let directory = run.config.container.directory.to_string();
     let again = receipt.is_started(&id);
     change::record(host, step, &directory, receipt)?;
-    wayback::ahead(host, step, receipt)?;
+    wayback::ahead(host, run.config, step, receipt)?;
     act(run, plan, receipt, step, started, again)?;
     // What tools have written is on the disk before the receipt says that it is: few of them see to that.
     host.sync();

@@ -130,9 +130,12 @@ pub struct WayBack {
     /// The files as they were, and what of them this program had written.
     pub files: Vec<Change>,
     pub written: BTreeMap<String, String>,
-    /// The backup that was taken before the container was touched.
+    /// The operator's backup that was taken before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<String>,
+    /// The directory with the copy of the data, by its inode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<u64>,
     /// The new container may have changed the data.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub touched: bool,

@@ -16,7 +16,7 @@
 
 use xshell::cmd;
 
-use crate::backup;
+use crate::backup::{self, Order, aside};
 use crate::change;
 use crate::config::{self, Config, Sources};
 use crate::container;
@@ -28,6 +28,9 @@ use crate::owned::{CONFIG, MODULES_LOAD, Owned, Rung, SYSCTL};
 use crate::receipt::{Change, Receipt, State, WAY_BACK, Was, WayBack};
 use crate::report::Report;
 use crate::step::Step;
+
+/// The data as it was before the new container, beside it.
+const ASIDE: &str = "data.way-back";
 
 /// Remembers what runs. Nothing has been changed yet.
 pub fn remember(host: &Host, config: &Config, container: Option<&Container>, receipt: &mut Receipt) -> Result<()> {
@@ -48,17 +51,20 @@ pub fn remember(host: &Host, config: &Config, container: Option<&Container>, rec
         keep(host, &mut way, path)?;
         way.written.extend(receipt.written.get_key_value(path).map(|(k, v)| (k.clone(), v.clone())));
     }
-    // A rollback takes an image of an earlier version away as well.
+    // A rollback takes an image of an earlier version away as well, and with the data its copy.
+    let mut prior = vec![Change::Data { path: format!("{}/{ASIDE}", config.container.directory) }];
     if receipt.pulled(&way.image) {
-        receipt.begin(&Step::WayBack.id(), vec![Change::Image { reference: way.image_id.clone() }]);
+        prior.push(Change::Image { reference: way.image_id.clone() });
     }
+    receipt.begin(&Step::WayBack.id(), prior);
     receipt.way_back = Some(way);
     receipt.save(host)
 }
 
 /// What a step is about to change of what is gone back to, written ahead.
-pub fn ahead(host: &Host, step: &Step, receipt: &mut Receipt) -> Result<()> {
+pub fn ahead(host: &Host, config: &Config, step: &Step, receipt: &mut Receipt) -> Result<()> {
     let Some(mut way) = receipt.way_back.clone() else { return Ok(()) };
+    let directory = config.container.directory.to_string();
     match step {
         Step::Module { release, .. } if *release == way.release => {
             let path = format!("/lib/modules/{release}/{EXTRA}");
@@ -67,19 +73,26 @@ pub fn ahead(host: &Host, step: &Step, receipt: &mut Receipt) -> Result<()> {
             }
             keep(host, &mut way, &path)?;
         }
-        Step::Compose if !way.touched => way.touched = true,
+        // Once the server has stopped: its last word is in the copy.
+        Step::Compose if !way.touched => {
+            let (sh, name) = (host.shell(), config.container.name.to_string());
+            host.ask(cmd!(sh, "docker stop {name}"), Limits::seconds(60));
+            aside::copy(host, &directory, ASIDE)?;
+            way.copy = host.inode(format!("{directory}/{ASIDE}"));
+            way.touched = true;
+        }
         _ => return Ok(()),
     }
     receipt.way_back = Some(way);
     receipt.save(host)
 }
 
-/// Copies the data, for the case that the new container changes it for the worse.
+/// The operator's own copy; what is gone back to is one of its own, which no key is needed for.
 pub fn back_up(host: &Host, config: &Config, report: &Report, receipt: &mut Receipt) -> Result<()> {
-    let taken = backup::take(host, config)?;
-    report.note(&format!("        {}", taken.path));
+    let taken = backup::take(host, config, Some(receipt), &Order::default())?;
+    report.note(&format!("        {}, {} bytes", taken.file, taken.size));
     if let Some(way) = &mut receipt.way_back {
-        way.backup = Some(taken.path);
+        way.backup = Some(taken.file);
     }
     receipt.save(host)
 }
@@ -97,7 +110,7 @@ pub fn arrived(host: &Host, config: &Config, receipt: &mut Receipt) -> Result<()
         }
     }
     receipt.save(host)?;
-    host.remove_tree(WAY_BACK)
+    tidy(host, config)
 }
 
 /// Goes back, and proves that what ran before runs again. Doing it twice does no harm.
@@ -118,9 +131,7 @@ pub fn go_back(host: &Host, config: &Config, report: &Report, receipt: &mut Rece
         take_down(host, &directory, &name);
     }
     if way.touched {
-        if let Some(file) = &way.backup {
-            backup::put_back(host, config, file)?;
-        }
+        put_data_back(host, &directory, way.copy)?;
         way.touched = false;
         receipt.way_back = Some(way.clone());
         receipt.save(host)?;
@@ -147,7 +158,7 @@ pub fn go_back(host: &Host, config: &Config, report: &Report, receipt: &mut Rece
     if let Some(image) = successor.filter(|id| *id != way.image_id) {
         remove_image(host, &image);
     }
-    host.remove_tree(WAY_BACK)
+    tidy(host, config)
 }
 
 /// The configuration as it is on the disk.
@@ -181,6 +192,21 @@ fn take_down(host: &Host, directory: &str, name: &str) {
     if change::undo(host, &Change::Project { directory: directory.into() }, false).is_err() {
         host.ask(cmd!(sh, "docker rm --force {name}"), Limits::seconds(60));
     }
+}
+
+/// Exchanges the data with its copy, once: which of the two directories is the copy tells whether that was done.
+fn put_data_back(host: &Host, directory: &str, copy: Option<u64>) -> Result<()> {
+    aside::mend(host, directory, ASIDE)?;
+    if copy.is_some() && host.inode(format!("{directory}/data")) != copy {
+        aside::exchange(host, directory, ASIDE)?;
+    }
+    Ok(())
+}
+
+/// Nothing leads back any more.
+fn tidy(host: &Host, config: &Config) -> Result<()> {
+    host.remove_tree(format!("{}/{ASIDE}", config.container.directory))?;
+    host.remove_tree(WAY_BACK)
 }
 
 fn put_files_back(host: &Host, way: &WayBack, receipt: &mut Receipt) -> Result<()> {

@@ -62,6 +62,11 @@ impl Host {
         Some(hex(&hasher.finalize()))
     }
 
+    /// What tells a directory from another that has taken its name.
+    pub fn inode(&self, path: impl AsRef<Path>) -> Option<u64> {
+        self.path(path).symlink_metadata().ok().map(|m| m.ino())
+    }
+
     /// Where a symbolic link points, as written in it.
     pub fn link(&self, path: impl AsRef<Path>) -> Option<String> {
         Some(fs::read_link(self.path(path)).ok()?.to_string_lossy().into_owned())
