@@ -255,7 +255,10 @@ fn header(from: &mut impl BufRead) -> Result<(String, Vec<u8>, Vec<Stanza>), Pro
         }
         let arguments = text.strip_prefix("-> ").ok_or_else(|| damaged("its header is not one of age's"))?;
         signed.push_str(&format!("{text}\n"));
-        let arguments = arguments.split(' ').map(String::from).collect();
+        let arguments: Vec<String> = arguments.split(' ').map(String::from).collect();
+        if arguments.iter().any(String::is_empty) {
+            return Err(damaged("its header is not one of age's"));
+        }
         let mut body = Vec::new();
         loop {
             let text = line()?;

@@ -6,6 +6,8 @@
 pub mod aside;
 mod keep;
 mod manifest;
+mod read;
+mod restore;
 mod still;
 mod write;
 
@@ -16,7 +18,9 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::receipt::{Receipt, STATE_DIR, timestamp};
+pub use keep::purge;
 pub use manifest::{LeftOut, Manifest};
+pub use restore::{Source, drop_unfinished, is_unsettled, restore, settle};
 pub use still::settle as let_go_on;
 
 /// Files beside the data that a backup holds for whoever wants to read them; they are not put back.

@@ -37,6 +37,8 @@ pub enum Command {
     Guard,
     Status(StatusArgs),
     Doctor,
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Rollback(RollbackArgs),
     /// Hidden: what waits for the first-boot tools before it restarts the host.
     RebootWhenReady {
@@ -143,9 +145,26 @@ pub struct StatusArgs {
 
 #[derive(Debug, Clone, PartialEq, Default, Args)]
 pub struct RollbackArgs {
-    /// Remove the server's data as well
+    /// Remove the server's data as well, and the backups in /var/lib/awg-install/backup
     #[arg(long)]
     pub purge_data: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct BackupArgs {
+    /// Write to this file instead of backup.directory; it must not be there yet, and no older backup is removed
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// File with the age secret key that opens an encrypted backup (AGE-SECRET-KEY-1...)
+    #[arg(long, value_name = "KEYFILE")]
+    pub identity: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -234,6 +253,7 @@ where
             | Command::Install(_)
             | Command::Upgrade(_)
             | Command::Plan(_)
+            | Command::Backup(_)
             | Command::BundleCreate(_)
             | Command::BundleVerify(_)
             | Command::Render(RenderWhat::Config | RenderWhat::Compose | RenderWhat::Service)
@@ -303,7 +323,13 @@ enum RawCommand {
     Status(StatusArgs),
     /// Check everything that must hold for the server to work, a tunnel of the module's included
     Doctor,
-    /// Undo what was installed, newest step first; the server's data stays
+    /// Copy the server's data, as it is at one moment, into one file
+    #[command(long_about = help::BACKUP)]
+    Backup(BackupArgs),
+    /// Put a backup in place of the server's data, and prove that the server works with it
+    #[command(long_about = help::RESTORE)]
+    Restore(RestoreArgs),
+    /// Undo what was installed, newest step first; the server's data and backups stay
     Rollback(RollbackArgs),
     /// Restart once cloud-init or tiny-cloud has ended
     #[command(hide = true)]
@@ -360,6 +386,8 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         Some(RawCommand::Resume) => Command::Resume,
         Some(RawCommand::Status(args)) => Command::Status(args),
         Some(RawCommand::Doctor) => Command::Doctor,
+        Some(RawCommand::Backup(args)) => Command::Backup(args),
+        Some(RawCommand::Restore(args)) => Command::Restore(args),
         Some(RawCommand::Rollback(args)) => Command::Rollback(args),
         Some(RawCommand::RebootWhenReady { kexec }) => Command::RebootWhenReady { kexec },
         Some(RawCommand::Render { what }) => Command::Render(what),
@@ -378,6 +406,8 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         Command::Upgrade(_)
         | Command::Guard
         | Command::Resume
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Rollback(_)
         | Command::RebootWhenReady { .. }
         | Command::BundleCreate(_) => {

@@ -5,6 +5,7 @@ mod end;
 use nix::fcntl::Flock;
 
 use crate::apply::{self, Run};
+use crate::backup;
 use crate::build;
 use crate::change;
 use crate::choice::Aim;
@@ -55,6 +56,11 @@ pub fn lock(host: &Host) -> Result<Flock<std::fs::File>> {
     })
 }
 
+/// Asks on the terminal for a yes.
+pub fn ask(question: &str) -> Result<()> {
+    end::confirm(question)
+}
+
 pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
     let place = file.map_or_else(|| host.path(LOG), std::path::Path::to_path_buf);
     host.log = Log::open(&place);
@@ -92,6 +98,7 @@ fn ask_sources(host: &Host, config: &Config, reach: Reach, facts: &mut Facts, ne
 /// `install`: also what a wizard or cloud-init ends in. Returns the exit code.
 pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Result<u8> {
     let _lock = lock(host)?;
+    backup::settle(host, config, report)?;
     let mut receipt = Receipt::load(host)?.filter(|r| r.outcome != Outcome::RolledBack);
     if let Some(receipt) = &mut receipt {
         undo::refuse_unfinished(receipt)?;
@@ -148,6 +155,11 @@ pub fn resume(host: &Host, config: &Config, report: &Report, wish: Wish) -> Resu
 /// `guard`: at every boot. The container works in the best mode that the kernel which runs allows; a restart
 /// loop is ended. Nothing is fetched, no kernel is changed, and a host that is as it was left is not touched.
 pub fn guard(host: &Host, config: &Config, report: &Report) -> Result<u8> {
+    if backup::is_unsettled(host) {
+        daemon::wait_if_started(host);
+        let Some(_lock) = host.lock(LOCK)? else { return Ok(0) };
+        backup::settle(host, config, report)?;
+    }
     // One that failed before the server ever ran is the operator's to go on with.
     let ran = |r: &Receipt| r.steps.iter().any(|e| e.id == "ready" && e.state == State::Done);
     let finished = |r: &Receipt| r.outcome == Outcome::Done || r.outcome == Outcome::Failed && ran(r);
@@ -226,7 +238,7 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
             return finish(host, config, report, &plan, receipt, true);
         }
         if !asked {
-            confirm()?;
+            confirm("Carry out this plan?")?;
             asked = true;
         }
         let mut current = match receipt.take() {

@@ -7,6 +7,9 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::receipt::timestamp;
 
+/// `backup.directory` where it is not configured.
+const STANDARD: &str = "/var/lib/awg-install/backup";
+
 /// The file of a new backup: the one that was named, or the next in the configured directory.
 pub(super) fn place(host: &Host, config: &Config, to: Option<&Path>) -> Result<String> {
     let Some(to) = to else {
@@ -69,6 +72,16 @@ pub(super) fn prune(host: &Host, config: &Config, spare: &[&str]) -> Result<Vec<
         host.remove_file(path)?;
     }
     Ok(old)
+}
+
+/// Removes all backups in the directory that they go to where none is configured; says how many are there.
+pub fn purge(host: &Host, really: bool) -> Result<usize> {
+    let all: Vec<String> = host.names(STANDARD).into_iter().filter(|n| when(n).is_some()).collect();
+    if really {
+        all.iter().try_for_each(|name| host.remove_file(format!("{STANDARD}/{name}")))?;
+        host.remove_empty_dir(STANDARD);
+    }
+    Ok(all.len())
 }
 
 /// Day, second of it, and the number among those of one second.

@@ -89,16 +89,16 @@ pub(super) fn may_replace(plan: &Plan, ask: bool) -> Result<()> {
     }
     let what = paths.join(", ");
     let question = format!("{what}: edited by hand. Replace (a copy is kept beside)?");
-    if ask && dialoguer::Confirm::new().with_prompt(question).default(false).interact().unwrap_or(false) {
-        return Ok(());
+    if ask {
+        return confirm(&question);
     }
     Err(Error::host(format!("{what}: edited by hand since it was written; nothing was changed"))
         .cause(texts.join("\n"))
         .remedy("put into the configuration what is to stay, or replace it: `--replace-edited` keeps a copy beside"))
 }
 
-pub(super) fn confirm() -> Result<()> {
-    let yes = dialoguer::Confirm::new().with_prompt("Carry out this plan?").default(false).interact().map_err(|e| {
+pub(super) fn confirm(question: &str) -> Result<()> {
+    let yes = dialoguer::Confirm::new().with_prompt(question).default(false).interact().map_err(|e| {
         Error::new(Kind::Usage, "the answer cannot be read").cause(e).remedy("use --unattended or --yes")
     })?;
     if yes { Ok(()) } else { Err(Error::new(Kind::Usage, "stopped: nothing was changed")) }
