@@ -1,6 +1,7 @@
 //! The flows: install, plan and resume. Each is facts → plan → apply → receipt → report.
 
 mod end;
+mod guard;
 
 use nix::fcntl::Flock;
 
@@ -19,6 +20,7 @@ use crate::kernel;
 use crate::module;
 use crate::owned::{CONFIG, GUARD, HOOK, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, WATCHDOG};
 use crate::plan::{self, Plan};
+use crate::preflight;
 use crate::reboot::{self, End};
 use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
 use crate::report::Report;
@@ -26,6 +28,7 @@ use crate::sources::{self, Modules};
 use crate::undo;
 use crate::wayback;
 use end::{confirm, end_failed, finish, may_replace, rebooting};
+pub use guard::guard;
 
 /// In /run, so that a refused run leaves nothing behind and a restart cannot leave it locked.
 pub const LOCK: &str = "/run/awg-install.lock";
@@ -96,7 +99,7 @@ fn ask_sources(host: &Host, config: &Config, reach: Reach, facts: &mut Facts, ne
 }
 
 /// `install`: also what a wizard or cloud-init ends in. Returns the exit code.
-pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Result<u8> {
+pub fn install(host: &Host, config: &Config, report: &Report, mut wish: Wish) -> Result<u8> {
     let _lock = lock(host)?;
     backup::settle(host, config, report)?;
     let mut receipt = Receipt::load(host)?.filter(|r| r.outcome != Outcome::RolledBack);
@@ -120,6 +123,9 @@ pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Res
     {
         wayback::go_back(host, config, report, receipt, &why)?;
     }
+    if let Some(receipt) = &receipt {
+        wish.replace_edited |= consented(host, config, report, wish, receipt)?;
+    }
     let fresh = receipt.is_none() && !host.exists(STATE_DIR);
     let ended = reconcile(host, config, report, wish, receipt);
     if fresh && ended.is_err() && !host.exists(receipt::PATH) {
@@ -128,6 +134,27 @@ pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Res
         host.remove_empty_dir(STATE_DIR);
     }
     ended
+}
+
+/// What is refused on a host where a server works, before anything is begun or recorded; an upgrade asks here
+/// about files that were edited by hand, since it fetches the image before its plan is whole. Says whether that
+/// was consented to.
+fn consented(host: &Host, config: &Config, report: &Report, wish: Wish, receipt: &Receipt) -> Result<bool> {
+    let directory = config.container.directory.to_string();
+    let database = host.exists(format!("{directory}/data/wg-easy.db")) && !receipt.first_start_pending();
+    let listen_port = engine::listen_port(host, &directory);
+    preflight::port_stays(config, &Facts { database, listen_port, ..Facts::default() })?;
+    if wish.aim != Aim::Upgrade || wish.replace_edited {
+        return Ok(false);
+    }
+    let (facts, _) = look(host, config, Reach::Local, Some(receipt))?;
+    // Where no plan can be made from what is here, the upgrade's own says why.
+    let Ok(plan) = plan::plan(config, &facts, Some(receipt), Aim::Install) else { return Ok(false) };
+    if plan.edited().next().is_none() {
+        return Ok(false);
+    }
+    report.plan(&plan, &facts);
+    may_replace(&plan, wish.confirm).map(|()| true)
 }
 
 /// `resume`: what the service calls after the reboot; harmless by hand.
@@ -150,63 +177,6 @@ pub fn resume(host: &Host, config: &Config, report: &Report, wish: Wish) -> Resu
     }
     settle_reboot(host, &mut receipt, report)?;
     reconcile(host, config, report, wish, Some(receipt))
-}
-
-/// `guard`: at every boot. The container works in the best mode that the kernel which runs allows; a restart
-/// loop is ended. Nothing is fetched, no kernel is changed, and a host that is as it was left is not touched.
-pub fn guard(host: &Host, config: &Config, report: &Report) -> Result<u8> {
-    if backup::is_unsettled(host) {
-        daemon::wait_if_started(host);
-        let Some(_lock) = host.lock(LOCK)? else { return Ok(0) };
-        backup::settle(host, config, report)?;
-    }
-    // One that failed before the server ever ran is the operator's to go on with.
-    let ran = |r: &Receipt| r.steps.iter().any(|e| e.id == "ready" && e.state == State::Done);
-    let finished = |r: &Receipt| r.outcome == Outcome::Done || r.outcome == Outcome::Failed && ran(r);
-    if let Some(code) = after_a_cut(host, config, report)? {
-        return Ok(code);
-    }
-    let Some(receipt) = Receipt::load(host)?.filter(finished) else {
-        report.note("an installation is under way, or there is none: nothing to look after");
-        return Ok(0);
-    };
-    let planned = look_and_plan(host, config, Some(&receipt), Aim::Boot, false);
-    if let Ok((plan, ..)) = &planned {
-        for file in plan.edited() {
-            report.note(&format!("{} was edited by hand and is left as it is", file.path));
-        }
-    }
-    if planned.is_ok_and(|(plan, ..)| plan.steps.is_empty()) && receipt.outcome == Outcome::Done {
-        return Ok(receipt.exit_code.unwrap_or_default());
-    }
-    // Somebody is at it already.
-    let Some(_lock) = host.lock(LOCK)? else { return Ok(0) };
-    // What was true before the lock was had may be over: a rollback may have begun meanwhile.
-    let Some(receipt) = Receipt::load(host)?.filter(finished) else { return Ok(0) };
-    let wish = Wish { reboot: false, confirm: false, replace_edited: false, retry: false, aim: Aim::Boot };
-    let ended = reconcile(host, config, report, wish, Some(receipt));
-    if ended.is_err() && container::end_restart_loop(host, &config.container.name.to_string()) {
-        report.note("the container was restarted again and again: it is stopped now");
-    }
-    ended
-}
-
-/// An upgrade that was cut off, and that no boot service goes on with: back to what ran before.
-fn after_a_cut(host: &Host, config: &Config, report: &Report) -> Result<Option<u8>> {
-    let cut = |r: &Receipt| {
-        r.way_back.is_some() && r.reboot.is_none() && matches!(r.outcome, Outcome::Running | Outcome::Failed)
-    };
-    if host.exists(SERVICE) || !Receipt::load(host)?.is_some_and(|r| cut(&r)) {
-        return Ok(None);
-    }
-    // Somebody is at it.
-    let Some(_lock) = host.lock(LOCK)? else { return Ok(Some(0)) };
-    let Some(mut receipt) = Receipt::load(host)?.filter(cut) else { return Ok(Some(0)) };
-    daemon::wait_if_started(host);
-    let error = go_back(host, config, report, &mut receipt, Error::step("the last run was cut off"));
-    let error = end_failed(host, Some(receipt), error);
-    report.note(&error.message);
-    Ok(Some(error.exit_code()))
 }
 
 /// Plans and acts until nothing is left to do, following `fallback` when the kernel rung fails.

@@ -99,7 +99,8 @@ pub fn back_up(host: &Host, config: &Config, report: &Report, receipt: &mut Rece
 
 /// The successor is proven: the image it has replaced is kept, the one before that goes.
 pub fn arrived(host: &Host, config: &Config, receipt: &mut Receipt) -> Result<()> {
-    let Some(way) = receipt.way_back.take() else { return Ok(()) };
+    // Copies of a run that was cut off before it had written down what they are for go as well.
+    let Some(way) = receipt.way_back.take() else { return tidy(host, config) };
     let now = engine::container(host, &config.container.name).map(|c| c.image);
     if now.is_some_and(|now| now != way.image_id) && receipt.pulled(&way.image) {
         receipt.images.retain(|id| *id != way.image_id);

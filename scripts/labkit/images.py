@@ -1,9 +1,11 @@
-"""Three container images for the lab, made without a container engine.
+"""Five container images for the lab, made without a container engine.
 
 `upstream` is like ghcr.io/wg-easy/wg-easy:15: awg, awg-quick and userspace
 programs, no module. `module` is like an image that brings its module along:
 /lib/modules/amneziawg.ko and a version file, no userspace program. `older` is
-`upstream` with an awg of another generation than the module. Programs
+`upstream` with an awg of another generation than the module. `newer` is the next
+version of `upstream`, which works; `broken` another, whose server damages the
+database at its start and ends. Programs
 come from Debian's packages, the server from `images/app`; see its header for
 what it does and does not do.
 """
@@ -24,6 +26,8 @@ SERVER = Path(__file__).resolve().parent / "images" / "app"
 MODULE_KERNEL = "6.12.50-0-lts"
 UPSTREAM = "wg-easy/wg-easy:15"
 OLDER = "lab/wg-easy-older:15"
+NEWER = "lab/wg-easy-newer:15"
+BROKEN = "lab/wg-easy-broken:15"
 WITH_MODULE = ("wg-easy:latest", "lab/wg-easy-module:15")
 
 _LIB = "usr/lib/x86_64-linux-gnu"
@@ -131,8 +135,11 @@ def build(material, cache):
         _write_layout(partial / "upstream", [base, userspace, server])
         _write_layout(partial / "older", [base, userspace, _older_layer(base), server])
         _write_layout(partial / "module", [base, _module_layer(module), server])
+        _write_layout(partial / "newer", [base, userspace, server, _release_layer()])
+        _write_layout(partial / "broken", [base, userspace, server, _broken_layer()])
         partial.rename(home)
-    return {UPSTREAM: home / "upstream", OLDER: home / "older"} | {ref: home / "module" for ref in WITH_MODULE}
+    single = {UPSTREAM: "upstream", OLDER: "older", NEWER: "newer", BROKEN: "broken"}
+    return {ref: home / name for ref, name in (single | dict.fromkeys(WITH_MODULE, "module")).items()}
 
 
 def size(layout):
@@ -217,6 +224,31 @@ def _module_layer(module):
     version = f"{MODULE_KERNEL.split('-')[0]}\n".encode()
     layer.file("lib/modules/amneziawg.ko", module.read_bytes(), 0o644)
     layer.file("etc/amneziawg-kernel-version.txt", version, 0o644)
+    return layer
+
+
+def _release_layer():
+    layer = _Layer()
+    layer.directory("etc")
+    layer.file("etc/wg-easy-release", b"the version after the one in upstream\n", 0o644)
+    return layer
+
+
+def damaging(server):
+    """The server with a migration that goes wrong: it has changed the database when it ends."""
+    opened = "  open_database\n"
+    if server.count(opened) != 1:
+        raise standin.Failed(f"the server opens its database {server.count(opened)} times, not once")
+    return server.replace(opened, opened + (
+        "  sql <<< 'DELETE FROM clients_table; CREATE TABLE half_migrated (id INTEGER);'\n"
+        "  echo 'SqliteError: no such column: expires_at' >&2\n"
+        "  exit 1\n"))
+
+
+def _broken_layer():
+    layer = _Layer()
+    layer.directory("app")
+    layer.file("app/server", damaging((SERVER / "server").read_text()).encode(), 0o755)
     return layer
 
 

@@ -158,6 +158,7 @@ class _Stage:
         self.scenario, self.scenarios, self.bench, self.binary = scenario, scenarios, bench, binary
         self.place, self.narrative = place, narrative
         self.trees, self.machine, self.catalog, self.boot = {}, None, None, None
+        self.moved_tags = set()  # of the registry, which other scenarios use as well
         self.tell, self.console = narrative.tell, place / "console.log"
 
     @property
@@ -238,6 +239,8 @@ class _Stage:
         return target.stat().st_size
 
     def close(self, keep):
+        for tag in self.moved_tags:
+            self.bench.registry.point(tag, None)
         if self.machine:
             self.machine.cut_power()
             self.machine.server.stop()

@@ -145,6 +145,8 @@ def _check_step(where, step):
             raise Invalid(f"{where}: keep needs a path, and as which plain file name it is kept")
     if "catalog" in step:
         _check_catalog(where, step["catalog"])
+    if isinstance(step.get("registry"), dict) and set(step["registry"]) != {"tag", "image"}:
+        raise Invalid(f"{where}: registry is up, down, or a tag and the image it leads to")
 
 
 def _check_host(where, host):
