@@ -45,7 +45,7 @@ struct Record {
     container: String,
     /// Kind of wg0 that proves the server.
     interface: String,
-    /// The number of the new data's directory: where it is tells how far the exchange got.
+    /// The number of the new data's directory, once it is whole: where it is tells how far the exchange got.
     new: u64,
     phase: Phase,
     /// There was a database before, so that the server can be started with it.
@@ -61,6 +61,8 @@ struct Record {
 enum Phase {
     Forward,
     Back,
+    /// What is in place stays; the other goes.
+    Done,
 }
 
 /// `restore`. `confirm` is asked once all is known and nothing has been changed. The caller holds the lock.
@@ -88,7 +90,7 @@ pub fn restore(
         let taken_back = aside::mend(host, &record.directory, OTHER).and_then(|()| match is_exchanged(host, &record) {
             true => back(host, config, report, record),
             // The server goes on with what it had.
-            false => abandon(host, &record),
+            false => abandon(host, record),
         });
         return Err(match taken_back {
             Ok(()) => error,
@@ -107,14 +109,12 @@ pub fn settle(host: &Host, config: &Config, report: &Report) -> Result<()> {
     if let Some(name) = still::settle(host)? {
         report.note(&format!("a backup was cut off: the container {name} goes on"));
     }
-    let Some(record) = load(host)? else {
-        return host.remove_tree(format!("{}/{OTHER}", config.container.directory));
-    };
+    let Some(record) = load(host)? else { return Ok(()) };
     aside::mend(host, &record.directory, OTHER)?;
     match (record.phase, is_exchanged(host, &record)) {
         (Phase::Forward, false) => {
             report.note(&format!("the restore of {} was cut off before it changed anything", record.file));
-            abandon(host, &record)
+            abandon(host, record)
         }
         (Phase::Forward, true) => {
             report.note(&format!("the restore of {} was cut off; goes on with it", record.file));
@@ -127,6 +127,7 @@ pub fn settle(host: &Host, config: &Config, report: &Report) -> Result<()> {
                 ended => ended,
             }
         }
+        (Phase::Done, _) => forget(host, record),
         (Phase::Back, _) => {
             report.note("the way back of a restore was cut off; goes on with it");
             back(host, config, report, record)
@@ -138,14 +139,15 @@ pub fn settle(host: &Host, config: &Config, report: &Report) -> Result<()> {
 /// from before counts, since the backup is still where it was.
 pub fn drop_unfinished(host: &Host) -> Result<()> {
     host.remove_file(still::MARK)?;
-    let Some(record) = load(host)? else { return Ok(()) };
+    // Also half a record, which nothing was done for.
+    let Some(record) = load(host)? else { return host.remove_file(RECORD) };
     aside::mend(host, &record.directory, OTHER)?;
-    if record.had_database && is_exchanged(host, &record) {
+    if record.phase != Phase::Done && record.had_database && is_exchanged(host, &record) {
         // Where the engine does not answer, nothing of its runs.
         let _ = still::stop(host, &record.container);
         aside::exchange(host, &record.directory, OTHER)?;
     }
-    forget(host, &record)
+    forget(host, record)
 }
 
 /// A restore or backup that was killed has left something to be ended.
@@ -218,26 +220,14 @@ fn prepare(host: &Host, config: &Config, receipt: &Receipt, source: &Source, arc
         Error::host(format!("the receipt names no mode that could be proven: {:?}", receipt.mode))
             .remedy("run `awg-install install` first")
     })?;
-    let other = format!("{directory}/{OTHER}");
-    let unpacked = unpack(host, &other, archive).and_then(|()| {
-        let new = host.directory_number(&other);
-        new.ok_or_else(|| Error::step(format!("{other}: is gone")).remedy("run this again"))
-    });
-    let new = match unpacked {
-        Ok(new) => new,
-        Err(error) => {
-            let _ = host.remove_tree(&other);
-            return Err(error);
-        }
-    };
     let data = format!("{directory}/{DATA}");
     let name = config.container.name.to_string();
-    let record = Record {
+    let mut record = Record {
         schema: SCHEMA,
         file: source.file.display().to_string(),
         directory,
         interface: rung.interface().into(),
-        new,
+        new: 0,
         phase: Phase::Forward,
         had_database: host.size(format!("{data}/{DATABASE}")) > 0,
         ran: !matches!(still::state(host, &name)?, still::State::Stopped | still::State::Absent),
@@ -245,7 +235,18 @@ fn prepare(host: &Host, config: &Config, receipt: &Receipt, source: &Source, arc
         before: None,
     };
     save(host, &record)?;
-    Ok(record)
+    let other = format!("{}/{OTHER}", record.directory);
+    let unpacked = unpack(host, &other, archive).and_then(|()| {
+        record.new = host.directory_number(&other).unwrap_or_default();
+        save(host, &record)
+    });
+    match unpacked {
+        Ok(()) => Ok(record),
+        Err(error) => {
+            let _ = forget(host, record);
+            Err(error)
+        }
+    }
 }
 
 fn unpack(host: &Host, to: &str, archive: &mut Archive) -> Result<()> {
@@ -297,7 +298,7 @@ fn replace(
 }
 
 /// The exchange has not happened: the server goes on as it was.
-fn abandon(host: &Host, record: &Record) -> Result<()> {
+fn abandon(host: &Host, record: Record) -> Result<()> {
     if record.ran && record.had_database {
         still::start(host, &record.container)?;
     }
@@ -307,7 +308,7 @@ fn abandon(host: &Host, record: &Record) -> Result<()> {
 /// The new data is in place: starts the server with it and proves it, or goes back.
 fn forward(host: &Host, config: &Config, report: &Report, record: Record) -> Result<()> {
     let error = match start_and_prove(host, config, report, &record) {
-        Ok(()) => return forget(host, &record),
+        Ok(()) => return forget(host, record),
         Err(error) => error,
     };
     if host.stop_requested().is_some() {
@@ -336,7 +337,7 @@ fn back(host: &Host, config: &Config, report: &Report, mut record: Record) -> Re
         aside::exchange(host, &record.directory, OTHER)?;
     }
     let started = if record.had_database { start_and_prove(host, config, report, &record) } else { Ok(()) };
-    forget(host, &record)?;
+    forget(host, record)?;
     started.map_err(|error| Error {
         message: format!(
             "the data from before is in place again, and the server does not come up with it either: {}",
@@ -355,10 +356,12 @@ fn start_and_prove(host: &Host, config: &Config, report: &Report, record: &Recor
     Ok(())
 }
 
-/// The record goes first: whatever lies beside the data without one is of no use to anybody.
-fn forget(host: &Host, record: &Record) -> Result<()> {
-    host.remove_file(RECORD)?;
-    host.remove_tree(format!("{}/{OTHER}", record.directory))
+/// What lies beside the data goes; from here on it is not gone back to, since half of it may be missing.
+fn forget(host: &Host, mut record: Record) -> Result<()> {
+    record.phase = Phase::Done;
+    save(host, &record)?;
+    host.remove_tree(format!("{}/{OTHER}", record.directory))?;
+    host.remove_file(RECORD)
 }
 
 fn is_exchanged(host: &Host, record: &Record) -> bool {
