@@ -10,7 +10,9 @@ use awg_install::facts::Reach;
 use awg_install::host::{self, Host};
 use awg_install::report::{self, Report};
 use awg_install::run::{self, Wish};
-use awg_install::{backup, bundle, config, doctor, kernel, module, owned, plan, reboot, receipt, setup, status, undo};
+use awg_install::{
+    backup, bundle, config, doctor, kernel, module, owned, plan, reboot, receipt, setup, status, undo, wayback,
+};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -141,6 +143,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             host.require_root()?;
             let confirm = must_ask(globals)?;
             let _lock = run::lock(host)?;
+            wayback::refuse_unfinished(receipt::Receipt::load(host)?.as_ref())?;
             let config = setup::loaded(host, cli)?.config;
             let source = backup::Source { file: &args.file, identity: args.identity.as_deref() };
             let mut ask = || if confirm { run::ask("Put it in place of the server's data?") } else { Ok(()) };

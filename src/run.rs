@@ -18,11 +18,11 @@ use crate::facts::{self, Facts, Reach, engine};
 use crate::host::{Host, Log};
 use crate::kernel;
 use crate::module;
-use crate::owned::{CONFIG, GUARD, HOOK, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, WATCHDOG};
+use crate::owned::{CONFIG, GUARD, HOOK, MODULES_LOAD, Owned, Rung, SELF, SERVICE, SYSCTL, WATCHDOG};
 use crate::plan::{self, Plan};
 use crate::preflight;
 use crate::reboot::{self, End};
-use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
+use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State, WayBack};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::undo;
@@ -117,12 +117,6 @@ pub fn install(host: &Host, config: &Config, report: &Report, mut wish: Wish) ->
             receipt.save(host)?;
         }
     }
-    // A way back that was begun is gone to its end first.
-    if let Some(receipt) = &mut receipt
-        && let Some(why) = receipt.way_back.as_ref().and_then(|w| w.failed.clone())
-    {
-        wayback::go_back(host, config, report, receipt, &why)?;
-    }
     if let Some(receipt) = &receipt {
         wish.replace_edited |= consented(host, config, report, wish, receipt)?;
     }
@@ -183,6 +177,12 @@ pub fn resume(host: &Host, config: &Config, report: &Report, wish: Wish) -> Resu
 fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt: Option<Receipt>) -> Result<u8> {
     build::sweep(host)?;
     let mut receipt = receipt;
+    // A way back that was begun is gone to its end first.
+    if let Some(receipt) = &mut receipt
+        && let Some(why) = receipt.way_back.as_ref().and_then(|w| w.failed.clone())
+    {
+        wayback::go_back(host, config, report, receipt, &why)?;
+    }
     let aim = wish.aim;
     let mut asked = !wish.confirm;
     let mut looks = 0;
@@ -247,7 +247,7 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
                 return Err(failed.error);
             }
             Err(failed) => {
-                let at_once = is_set_at_fault(host, &current);
+                let at_once = is_set_at_fault(host, &plan, &current);
                 if !at_once && rule_out(host, config, report, &plan, &mut current, &failed)? {
                     receipt = Some(current);
                     continue;
@@ -307,10 +307,11 @@ fn look_and_plan(
 }
 
 /// The kernel's rung is not to blame: it is the kernel and the mode that the server worked with before.
-fn is_set_at_fault(host: &Host, receipt: &Receipt) -> bool {
-    let kernel_mode = |kind: &str| kind == crate::owned::Rung::Kernel.interface();
-    let way = receipt.way_back.as_ref();
-    way.is_some_and(|w| w.release == host.release() && w.interface.as_deref().is_some_and(kernel_mode))
+fn is_set_at_fault(host: &Host, plan: &Plan, receipt: &Receipt) -> bool {
+    let running = host.release();
+    let stays = plan.choice.release.as_ref().is_none_or(|release| *release == running);
+    let same = |w: &WayBack| w.release == running && w.interface.as_deref() == Some(Rung::Kernel.interface());
+    stays && receipt.way_back.as_ref().is_some_and(same)
 }
 
 /// Goes back where there is a way back; the error says how that ended.
@@ -318,7 +319,7 @@ fn go_back(host: &Host, config: &Config, report: &Report, receipt: &mut Receipt,
     if receipt.way_back.is_none() {
         return error;
     }
-    report.error(&error);
+    report.note(&error.message);
     match wayback::go_back(host, config, report, receipt, &error.message) {
         Ok(()) => Error { message: format!("{}; the server runs as before", error.message), ..error },
         Err(second) => {

@@ -20,7 +20,7 @@ use crate::backup::{self, Order, aside};
 use crate::change;
 use crate::config::{self, Config, Sources};
 use crate::container;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::facts::{Container, engine, kernel::EXTRA};
 use crate::host::{Host, Limits};
 use crate::module;
@@ -59,6 +59,14 @@ pub fn remember(host: &Host, config: &Config, container: Option<&Container>, rec
     receipt.begin(&Step::WayBack.id(), prior);
     receipt.way_back = Some(way);
     receipt.save(host)
+}
+
+/// Nothing else may change the data while what leads back is not settled: it would be gone back from.
+pub fn refuse_unfinished(receipt: Option<&Receipt>) -> Result<()> {
+    if receipt.is_none_or(|r| r.way_back.is_none()) {
+        return Ok(());
+    }
+    Err(Error::host("an upgrade was begun and is not finished").remedy("run `awg-install install` first"))
 }
 
 /// What a step is about to change of what is gone back to, written ahead.
