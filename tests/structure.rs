@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["error"],
     &["age", "unpack", "yaml"],
     &["host"],
-    &["config", "initramfs", "module"],
+    &["config", "drift", "initramfs", "module"],
     &["seal"],
     // What can be known of a host; no decision is made here.
     &["bundle", "catalog", "facts", "fetch", "pull"],
@@ -39,7 +39,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["backup"],
     &["change", "status"],
-    &["apply", "doctor", "undo"],
+    &["apply", "doctor", "undo", "wayback"],
     &["run", "setup"],
     &["main"],
 ];
@@ -56,6 +56,7 @@ const PURE: &[&str] = &[
     "age",
     "choice",
     "config",
+    "drift",
     "drivers",
     "initramfs",
     "module",
