@@ -39,6 +39,12 @@ fn a_page_with_a_certificate() {
     assert_eq!(caddy["cap_add"], serde_json::json!(["NET_BIND_SERVICE"]));
     assert_eq!(caddy["read_only"], true);
     assert!(caddy.get("privileged").is_none());
+    assert_eq!(caddy["networks"]["wg"]["ipv4_address"], "10.42.42.43");
+    let rules = root.read("/opt/wg-easy/firewall.sh");
+    for port in [443, 80] {
+        let rule = format!("-d 10.42.42.43/32 -p tcp -m tcp --dport {port} -j ACCEPT");
+        assert!(rules.contains(&rule), "a firewall that closes all else: {rule} in {rules}");
+    }
     let image = caddy["image"].as_str().unwrap();
     assert!(image.starts_with("docker.io/library/caddy@sha256:2"), "by digest: {image}");
     assert!(root.read("/opt/wg-easy/wg-easy.env").contains("INSECURE='false'"), "a login needs https");
