@@ -7,6 +7,8 @@ mod filter;
 use std::collections::BTreeSet;
 
 pub use filter::BRIDGE;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 
@@ -122,6 +124,15 @@ pub static SUBNETS: [Subnet; 4] = [
     subnet("172.30.242.0/24", "172.30.242.42", "fdcc:ad94:bacf:61c3::/64", "fdcc:ad94:bacf:61c3::2a"),
     subnet("192.168.242.0/24", "192.168.242.42", "fdcc:ad94:bacf:61d3::/64", "fdcc:ad94:bacf:61d3::2a"),
 ];
+
+impl Subnet {
+    /// The addresses of what stands in front of the admin page: the next ones.
+    pub fn page(&self) -> (Ipv4Addr, Ipv6Addr) {
+        let (v4, v6) = (self.address.parse::<Ipv4Addr>(), self.address6.parse::<Ipv6Addr>());
+        let (v4, v6) = (v4.expect("an address"), v6.expect("an address"));
+        (Ipv4Addr::from_bits(v4.to_bits() + 1), Ipv6Addr::from_bits(v6.to_bits() + 1))
+    }
+}
 
 const fn subnet(range: &'static str, address: &'static str, range6: &'static str, address6: &'static str) -> Subnet {
     Subnet { range, address, range6, address6 }

@@ -341,7 +341,7 @@ fn filters(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
         let release = will_run(facts, choice);
         notes.push(format!("kernel {release} has no ip_tables: the container's iptables goes through nf_tables"));
     }
-    let open = if config.server.web == Web::Public { " and the admin page's" } else { "" };
+    let open = if config.server.web == Web::Local { "" } else { " and the admin page's" };
     if network.firewall == Firewall::Auto {
         notes.push(format!(
             "what filters the tunnel's port{open} is DOCKER-USER, not ufw and not the rules for the host's own ports; \
