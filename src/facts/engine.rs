@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn what_an_image_starts() {
-        // The parts of a captured answer that are read.
+        // In the form of the engine's answer; an image that is built on node's has an entrypoint as well.
         let image = json!({"Id": "sha256:1", "RepoDigests": ["x@sha256:2"], "Architecture": "amd64",
             "Config": {"Entrypoint": ["docker-entrypoint.sh"], "Cmd": ["/usr/bin/dumb-init", "node", "server/index.mjs"]}});
         let command = parse_image(&image, "x").unwrap().command;
