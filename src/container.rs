@@ -89,7 +89,8 @@ pub fn given_up(host: &Host, config: &Config, error: Error) -> Error {
 
 /// Ends a restart loop; the container stays, to be looked at. Says whether there was one.
 pub fn end_restart_loop(host: &Host, name: &str) -> bool {
-    let looping = engine::container(host, name).is_some_and(|c| c.restarts >= LOOP && (c.restarting || !c.running));
+    // Between two crashes it runs for a moment.
+    let looping = engine::container(host, name).is_some_and(|c| c.restarts >= LOOP && c.health != "healthy");
     let sh = host.shell();
-    looping && host.ask(cmd!(sh, "docker stop {name}"), Limits::seconds(60)).ok()
+    looping && host.ask(cmd!(sh, "docker stop {name}"), Limits::seconds(120)).ok()
 }
