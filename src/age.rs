@@ -117,7 +117,7 @@ impl<W: Write> Writer<W> {
         let nonce: Zeroizing<[u8; 16]> = random()?;
         to.write_all(format!("{header} {}\n", BASE64.encode(mac)).as_bytes())?;
         to.write_all(&*nonce)?;
-        Ok(Writer { to, pieces: Pieces::new(&file_key, &*nonce), buffer: Vec::with_capacity(CHUNK + TAG) })
+        Ok(Writer { to, pieces: Pieces::new(&file_key, &nonce), buffer: Vec::with_capacity(CHUNK + TAG) })
     }
 
     pub fn finish(mut self) -> io::Result<W> {
