@@ -147,15 +147,9 @@ fn write_to(
         config.backup.recipients.iter().map(|r| r.parse()).collect();
     let recipients = recipients.map_err(|e| Error::new(Kind::Config, format!("backup.recipients: one {e}")))?;
     let done = (|| -> Result<(u64, String)> {
-        let feed = host.partial_anew(file)?.feed(host);
-        let feed = if recipients.is_empty() {
-            copied.archive(manifest, beside, feed)
-        } else {
-            age::Writer::new(feed, &recipients)
-                .and_then(|to| copied.archive(manifest, beside, to))
-                .and_then(|w| w.finish())
-        };
-        let partial = feed.map_err(fail)?.into_inner();
+        let sink = write::Sink::new(host.partial_anew(file)?.feed(host), &recipients);
+        let written = sink.and_then(|to| copied.archive(manifest, beside, to)).and_then(write::Sink::finish);
+        let partial = written.map_err(fail)?.into_inner();
         host.boundary();
         let written = (partial.length(), partial.sha256());
         partial.commit(0o600)?;

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::files::Owner;
-
 pub(super) const NAME: &str = "manifest.json";
 pub(super) const SCHEMA: u32 = 1;
 /// Directory in the archive that holds the server's files.
@@ -52,15 +50,17 @@ pub struct File {
     pub path: String,
     pub sha256: String,
     pub size: u64,
-    #[serde(flatten)]
-    pub owner: Owner,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Directory {
     pub path: String,
-    #[serde(flatten)]
-    pub owner: Owner,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
 }
 
 /// Something below the data that is not in the backup.
@@ -129,8 +129,8 @@ mod tests {
     use super::*;
 
     fn manifest(files: &[&str], directories: &[&str]) -> Manifest {
-        let owner = Owner { mode: 0o600, uid: 0, gid: 0 };
-        let file = |p: &&str| File { path: p.to_string(), sha256: String::new(), size: 1, owner };
+        let (mode, uid, gid) = (0o600, 0, 0);
+        let file = |p: &&str| File { path: p.to_string(), sha256: String::new(), size: 1, mode, uid, gid };
         Manifest {
             schema: SCHEMA,
             created: String::new(),
@@ -140,7 +140,7 @@ mod tests {
             container: String::new(),
             directory: String::new(),
             files: files.iter().map(file).collect(),
-            directories: directories.iter().map(|p| Directory { path: p.to_string(), owner }).collect(),
+            directories: directories.iter().map(|p| Directory { path: p.to_string(), mode, uid, gid }).collect(),
             left_out: Vec::new(),
         }
     }

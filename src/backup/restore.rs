@@ -252,16 +252,19 @@ fn prepare(host: &Host, config: &Config, receipt: &Receipt, source: &Source, arc
 fn unpack(host: &Host, to: &str, archive: &mut Archive) -> Result<()> {
     let place = |path: &str| format!("{to}/{}", path.strip_prefix("data/").unwrap_or(path));
     // Nobody gains rights by what a file of the container's says of itself.
-    let plain = |owner: Owner| Owner { mode: owner.mode & 0o777, ..owner };
+    let plain = |mode: u32, uid, gid| Owner { mode: mode & 0o777, uid, gid };
     host.remove_tree(to)?;
     let manifest = archive.go_through(
         &mut |manifest| {
             host.plant_directory(to, aside::TOP)?;
             // Open to root whatever they will be, until all is in them.
-            manifest.directories.iter().try_for_each(|d| host.plant_directory(&place(&d.path), plain(d.owner)))
+            manifest
+                .directories
+                .iter()
+                .try_for_each(|d| host.plant_directory(&place(&d.path), plain(d.mode, d.uid, d.gid)))
         },
         &mut |listed, bytes| match listed.path.starts_with("data/") {
-            true => host.plant(&place(&listed.path), plain(listed.owner), bytes),
+            true => host.plant(&place(&listed.path), plain(listed.mode, listed.uid, listed.gid), bytes),
             // Beside the data: read to its end, so that it is checked, and not put back.
             false => std::io::copy(bytes, &mut std::io::sink())
                 .map(drop)

@@ -10,8 +10,10 @@ use tar::{Builder, EntryType, Header};
 
 use super::manifest::{DATA, Directory, File as Listed, LeftOut, MAX_DATA, Manifest, NAME};
 use super::{BESIDE, DATABASE};
+use crate::age;
 use crate::error::{Error, Result};
 use crate::host::files::{Owner, hex};
+use crate::host::partial::Feed;
 use crate::host::tree::{Node, What};
 use crate::host::{Host, files::sha256};
 
@@ -21,6 +23,41 @@ pub(super) struct Copied {
     pub files: Vec<Listed>,
     pub directories: Vec<Directory>,
     pub left_out: Vec<LeftOut>,
+}
+
+/// Where the archive goes: as it is, or encrypted.
+pub(super) enum Sink<'a> {
+    Plain(Feed<'a>),
+    Sealed(Box<age::Writer<Feed<'a>>>),
+}
+
+impl<'a> Sink<'a> {
+    pub(super) fn new(feed: Feed<'a>, recipients: &[age::PublicKey]) -> std::io::Result<Sink<'a>> {
+        match recipients.is_empty() {
+            true => Ok(Sink::Plain(feed)),
+            false => age::Writer::new(feed, recipients).map(|w| Sink::Sealed(Box::new(w))),
+        }
+    }
+
+    pub(super) fn finish(self) -> std::io::Result<Feed<'a>> {
+        match self {
+            Sink::Plain(feed) => Ok(feed),
+            Sink::Sealed(writer) => writer.finish(),
+        }
+    }
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Sink::Plain(feed) => feed.write(bytes),
+            Sink::Sealed(writer) => writer.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Bytes of all files below the data; more than a backup takes is an error.
@@ -62,9 +99,13 @@ pub(super) fn copy(host: &Host, data: &str, mut spool: File) -> Result<Copied> {
                 if total > MAX_DATA {
                     return Err(fail(std::io::Error::other("it has grown beyond what a backup takes")));
                 }
-                files.push(Listed { path, sha256: String::new(), size, owner: node.owner });
+                let Owner { mode, uid, gid } = node.owner;
+                files.push(Listed { path, sha256: String::new(), size, mode, uid, gid });
             }
-            (None, None) => directories.push(Directory { path, owner: node.owner }),
+            (None, None) => {
+                let Owner { mode, uid, gid } = node.owner;
+                directories.push(Directory { path, mode, uid, gid });
+            }
         }
         Ok(())
     })?;
@@ -85,19 +126,19 @@ impl Copied {
     }
 
     /// Writes the archive and returns what it was written to.
-    pub(super) fn archive<W: Write>(
+    pub(super) fn archive<'a>(
         &mut self,
         manifest: &Manifest,
         beside: &[(String, Vec<u8>)],
-        to: W,
-    ) -> std::io::Result<W> {
+        to: Sink<'a>,
+    ) -> std::io::Result<Sink<'a>> {
         self.spool.seek(SeekFrom::Start(0))?;
         let mut tar = Builder::new(GzEncoder::new(to, Compression::default()));
         let mut list = serde_json::to_vec_pretty(manifest).expect("plain data");
         list.push(b'\n');
         tar.append(&header(NAME, list.len() as u64, 0o600)?, &list[..])?;
         for file in &manifest.files {
-            let header = header(&file.path, file.size, file.owner.mode)?;
+            let header = header(&file.path, file.size, file.mode)?;
             match beside.iter().find(|(name, _)| *name == file.path) {
                 Some((_, bytes)) => tar.append(&header, &bytes[..])?,
                 None => tar.append(&header, (&mut self.spool).take(file.size))?,
@@ -119,8 +160,8 @@ pub(super) fn beside(host: &Host, directory: &str) -> Vec<(Listed, Vec<u8>)> {
         let place = format!("{directory}/{name}");
         let (Some(bytes), Some(owner)) = (host.read(&place), host.owner(&place)) else { continue };
         let bytes = if *name == "wg-easy.env" { without_passwords(bytes) } else { bytes };
-        let owner = Owner { mode: owner.mode & 0o777, ..owner };
-        found.push((Listed { path: name.to_string(), sha256: sha256(&bytes), size: bytes.len() as u64, owner }, bytes));
+        let (size, Owner { mode, uid, gid }) = (bytes.len() as u64, owner);
+        found.push((Listed { path: name.to_string(), sha256: sha256(&bytes), size, mode, uid, gid }, bytes));
     }
     found
 }

@@ -60,6 +60,7 @@ network:
 backup:
   keep: 9
   directory: /srv/backup
+  recipients: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]
 "#;
 
 pub(super) fn file(text: &str) -> Sources {
