@@ -210,3 +210,36 @@ fn a_rollback_after_an_upgrade() {
     root.run(&["resume"]).expect(0).says("rolled back");
     start.assert_same(&root.tree().without(LEFT_BY_ROLLBACK), "rolled back");
 }
+
+/// The kernel moves by a trial boot, and then the image turns out to be bad: the new kernel stays, the image and
+/// the data go back, to the best mode that is left.
+#[test]
+fn a_bad_image_after_a_switch_of_the_kernel() {
+    const NEWER: &str = "6.12.51-0-lts";
+    let mut root = installed("");
+    let offered = "/.fakeroot/offered";
+    root.write(offered, &root.read(offered).replace("linux-lts 6.12.50-r0", "linux-lts 6.12.51-r0"));
+    root.write_bytes(support::MODULE, &module::amneziawg(NEWER).bytes());
+    registry_has(&root, 8);
+    root.run(UPGRADE).expect(0).says("scheduled");
+    assert!(root.json(RECEIPT)["way_back"].is_object(), "it stays across the restart");
+    assert_eq!(root.running(), NEWER);
+    let good = root.copy();
+    good.run(&["resume"]).expect(0).says("kernel mode on 6.12.51-0-lts");
+    assert_eq!(runs(&good), id(8));
+    without_way_back(&good);
+    root.set("FAKE_BAD_IMAGES", &id(8));
+    root.run(&["resume"]).expect(6).says("is ruled out").says("the server runs as before");
+    assert_eq!(runs(&root), id(7));
+    assert_eq!(root.read(DATABASE), "SQLite format 3\na client\n");
+    without_way_back(&root);
+    root.run(&["status"]).expect(6).says("healthy, wg0 is tun");
+    root.reboot();
+    root.run(&["guard"]);
+    root.run(&["status"]).says("healthy, wg0 is tun");
+    assert_eq!(root.read(DATABASE), "SQLite format 3\na client\n");
+    // When both are good, the next upgrade gets there.
+    root.unset("FAKE_BAD_IMAGES");
+    root.run(UPGRADE).expect(0).says("kernel mode on 6.12.51-0-lts");
+    assert_eq!(runs(&root), id(8));
+}
