@@ -12,6 +12,7 @@ pub mod image;
 pub mod kernel;
 pub mod mounts;
 pub mod network;
+mod offer;
 pub mod os;
 pub mod root;
 
@@ -20,10 +21,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Flavour, ModuleSource, Release};
+use crate::config::{Config, Flavour, Release};
 use crate::drift;
 use crate::host::{Host, files::sha256};
-use crate::module::Inspection;
+
+pub use offer::{Candidate, KernelPackages, Offer, PackageFile};
 
 pub const SCHEMA: u32 = 1;
 /// The first kernel series of Alpine without `ip_tables`.
@@ -176,50 +178,6 @@ pub struct InstalledModule {
     pub indexed: bool,
 }
 
-/// What one source of modules has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Offer {
-    pub source: ModuleSource,
-    /// Modules that were fetched from it and inspected.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub modules: Vec<Candidate>,
-    /// Kernels it has the packages of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub kernels: Vec<KernelPackages>,
-    /// Why it has none, or not all that it could have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-    /// It can be looked into only once the engine has the image.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub open: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// Where it comes from, in words.
-    pub source: String,
-    pub inspection: Inspection,
-}
-
-/// The packages of one kernel, for when no repository has them any more.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KernelPackages {
-    pub release: String,
-    pub packages: Vec<PackageFile>,
-}
-
-/// A package file: on this host, or at an address.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PackageFile {
-    /// An absolute path or a URL.
-    pub place: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
-    /// Bytes, where they are known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<u64>,
-}
-
 impl Apk {
     /// Why the repositories do not have a package in this version; nothing where they have not been asked.
     pub fn lacks(&self, package: &str, version: &str) -> Option<String> {
@@ -239,18 +197,6 @@ impl Apk {
         let mut releases: Vec<Release> = versions.filter_map(|v| Release::from_package(flavour, v).ok()).collect();
         releases.sort_by(|a, b| b.cmp(a));
         releases
-    }
-}
-
-impl Offer {
-    /// A source that has nothing, and why.
-    pub fn nothing(source: ModuleSource, why: impl Into<String>) -> Offer {
-        Offer { source, modules: Vec::new(), kernels: Vec::new(), problem: Some(why.into()), open: false }
-    }
-
-    /// A source that has these modules.
-    pub fn of(source: ModuleSource, modules: Vec<Candidate>) -> Offer {
-        Offer { source, modules, kernels: Vec::new(), problem: None, open: false }
     }
 }
 
