@@ -52,7 +52,10 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
     let check = compose_command(host, &compose, &directory).arg("config").arg("--quiet");
     host.run(check, Limits::seconds(60), "checking the compose file")?;
     let up = || {
-        let up = compose_command(host, &compose, &directory).args(["up", "--detach", "--remove-orphans"]);
+        // Made anew even where the compose file is the same: a file that is mounted may have been replaced, and
+        // restarts that are over must not count against what comes now.
+        let up = compose_command(host, &compose, &directory);
+        let up = up.args(["up", "--detach", "--remove-orphans", "--force-recreate"]);
         host.ask(up, Limits::seconds(600))
     };
     let mut out = up();

@@ -21,12 +21,15 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Flavour, ModuleSource, Release};
+use crate::drift;
 use crate::host::{Host, files::sha256};
 use crate::module::Inspection;
 
 pub const SCHEMA: u32 = 1;
 /// The first kernel series of Alpine without `ip_tables`.
 const NO_IP_TABLES: (u32, u32) = (6, 18);
+/// Bytes of the largest file whose text is kept.
+const LARGEST_TEXT: usize = 1 << 16;
 
 /// All that planning knows of a host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -60,6 +63,9 @@ pub struct Facts {
     pub sysctl: BTreeMap<String, String>,
     /// The server's database exists: first-start settings no longer apply.
     pub database: bool,
+    /// The UDP port that the server listens on, as it has written it down itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
     /// SHA-256 of the running program, to be held against the installed copy.
     pub program_sha256: String,
 }
@@ -356,6 +362,15 @@ pub struct Container {
     pub first_start: bool,
     /// The rendering this container was made from; empty when it is not ours.
     pub revision: String,
+    /// Id of the image it was made from.
+    #[serde(default)]
+    pub image: String,
+    /// It may do whatever the host's root may.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Capabilities that were added to it, without `CAP_`.
+    #[serde(default)]
+    pub capabilities: BTreeSet<String>,
     pub pid: u32,
     pub address: String,
     /// Kind of wg0 inside its namespace: `amneziawg`, `tun`, `wireguard`; absent when there is none.
@@ -392,6 +407,9 @@ pub struct Network {
 pub struct FileFact {
     pub sha256: String,
     pub mode: u32,
+    /// What is in it, without the values of secrets; absent where it is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -442,11 +460,15 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
         services: os::services(host, &os),
         sysctl: network::sysctl(host),
         database: host.exists(format!("{directory}/data/wg-easy.db")),
+        listen_port: engine::listen_port(host, &directory.to_string()),
         program_sha256: std::fs::read("/proc/self/exe").map(|b| sha256(&b)).unwrap_or_default(),
         os,
     }
 }
 
 fn file(host: &Host, path: &str) -> Option<FileFact> {
-    Some(FileFact { sha256: sha256(&host.read(path)?), mode: host.owner(path)?.mode })
+    let bytes = host.read(path)?;
+    let (sha256, mode) = (sha256(&bytes), host.owner(path)?.mode);
+    let text = String::from_utf8(bytes).ok().filter(|t| t.len() <= LARGEST_TEXT);
+    Some(FileFact { sha256, mode, text: text.map(|t| drift::redacted(&t)) })
 }

@@ -4,6 +4,8 @@ mod caddy;
 mod container;
 mod filter;
 
+use std::collections::BTreeSet;
+
 pub use filter::BRIDGE;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Web};
 use crate::error::{Error, Result};
+use crate::facts::engine::capabilities;
 use crate::facts::kernel::{EXTRA, IP6TABLES, IPTABLES, NF_TABLES};
 use crate::facts::network::rules_script;
 use crate::host::files::sha256;
@@ -271,6 +274,14 @@ pub fn revision(inputs: &Inputs) -> Result<String> {
         text.push_str(&caddy::caddyfile(inputs)?);
     }
     Ok(sha256(text.as_bytes())[..16].to_string())
+}
+
+/// Whether the container is privileged, and its capabilities, as its compose file says.
+pub fn rights(inputs: &Inputs) -> Result<(bool, BTreeSet<String>)> {
+    let file = crate::yaml::parse(&container::compose(inputs, "-")?)
+        .map_err(|e| Error::step("template compose.yaml is no YAML").cause(e.message))?;
+    let service = &file["services"]["wg-easy"];
+    Ok((service["privileged"].as_bool().unwrap_or(false), capabilities(&service["cap_add"])))
 }
 
 /// The service that goes on after a restart.

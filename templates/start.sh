@@ -41,5 +41,7 @@ END
 {% endfor %}
 {% endif %}
 
+# For `docker logs wg-easy | grep -i amnezia`: the server says nothing of it on standard output.
+echo "awg-install: {% if mode == "wireguard" %}standard WireGuard, not AmneziaWG{% else %}AmneziaWG, {{ mode }} mode{% endif %}"
 [ $# -gt 0 ] || fail "nothing to start: the image's command is not known"
 exec "$@"

@@ -28,6 +28,18 @@ fn shapes() {
     assert_golden("tests/compose/kernel-least-no-ipv6.yaml", &compose(&inputs(&config, Rung::Kernel, false)));
 }
 
+/// iptables' nft variant needs no raw socket.
+#[test]
+fn one_right_less_with_nf_tables() {
+    let config = Config::default();
+    for rung in RUNGS {
+        let inputs = Inputs { backend: Backend::Nft, ..inputs(&config, rung, true) };
+        assert_eq!(service(&inputs)["cap_add"], json!(["NET_ADMIN"]));
+    }
+    let inputs = Inputs { backend: Backend::Nft, ..inputs(&config, Rung::Userspace, true) };
+    assert_golden("tests/compose/userspace-least-nft.yaml", &compose(&inputs));
+}
+
 /// What each shape may do, and no more.
 #[test]
 fn rights() {
@@ -47,7 +59,8 @@ fn rights() {
         assert_eq!(documented["ports"], json!(["51820:51820/udp", "51821:51821/tcp"]));
 
         for shape in [least, documented] {
-            assert_eq!(shape["volumes"], json!(["./data:/etc/wireguard"]), "nothing of the host's but the data");
+            let ours = json!(["./data:/etc/wireguard", "./start.sh:/awg-start.sh:ro"]);
+            assert_eq!(shape["volumes"], ours, "nothing of the host's but the data, and what starts first");
             assert_eq!((&shape["mem_limit"], &shape["memswap_limit"]), (&json!("512m"), &json!("512m")));
             let tool = if rung == Rung::Wireguard { "wg show" } else { "awg show" };
             assert!(shape["healthcheck"]["test"][1].as_str().unwrap().starts_with(tool));
@@ -113,10 +126,12 @@ fn texts_in_the_compose_file_stand_for_themselves() {
         }
         let mut inputs = inputs(&config, Rung::Kernel, true);
         inputs.image = text.clone();
+        inputs.command = vec!["node".into(), text.clone()];
         let service = service(&inputs);
         let image = service["image"].as_str().expect("a text");
         assert_eq!(image.matches('$').count() % 2, 0, "{image:?}");
         assert_eq!(image.replace("$$", "$"), text);
+        assert_eq!(service["command"], json!(["node", image]));
         assert_eq!(service.as_object().unwrap().len(), keys, "{service:#}");
     }
 }

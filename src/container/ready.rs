@@ -18,7 +18,7 @@ pub(super) const READY: Duration = Duration::from_secs(300);
 /// A container that is gone, or stopped without being restarted, does not come back by itself.
 const STOPPED: Duration = Duration::from_secs(10);
 /// The engine calls a container unhealthy only after a start period and several failures.
-const UNHEALTHY: Duration = Duration::from_secs(60);
+const UNHEALTHY: Duration = Duration::from_secs(120);
 /// What is waited for is told after this, and again when it has changed or some time has gone.
 const TELL: Duration = Duration::from_secs(5);
 const TELL_AGAIN: Duration = Duration::from_secs(30);

@@ -1,5 +1,7 @@
 //! The container engine, the configured image, and our container.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 use serde_json::Value;
 use xshell::cmd;
@@ -266,6 +268,9 @@ pub fn parse_container(c: &Value) -> Option<Container> {
         restarts: c["RestartCount"].as_u64().unwrap_or(0),
         health: state["Health"]["Status"].as_str().unwrap_or_default().to_string(),
         revision: c["Config"]["Labels"][REVISION_LABEL].as_str().unwrap_or_default().to_string(),
+        image: c["Image"].as_str().unwrap_or_default().to_string(),
+        privileged: c["HostConfig"]["Privileged"].as_bool().unwrap_or(false),
+        capabilities: capabilities(&c["HostConfig"]["CapAdd"]),
         first_start: environment
             .is_some_and(|env| env.iter().any(|e| e.as_str().is_some_and(|e| e.starts_with("INIT_PASSWORD=")))),
         pid: state["Pid"].as_u64().unwrap_or(0) as u32,
@@ -290,6 +295,24 @@ pub fn parse_last_state(c: &Value) -> LastState {
     }
 }
 
+/// A list of capabilities, as the engine or a compose file writes it: with or without `CAP_`.
+pub fn capabilities(list: &Value) -> BTreeSet<String> {
+    let names = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+    names.map(|name| name.to_uppercase().trim_start_matches("CAP_").to_string()).collect()
+}
+
+/// The port in the configuration that the server writes for its interface at every start. The file belongs to
+/// the container: nothing but a plain file is read, and not much of it.
+pub fn listen_port(host: &Host, directory: &str) -> Option<u16> {
+    parse_listen_port(&host.read_plain(format!("{directory}/data/wg0.conf"), 1 << 16)?)
+}
+
+/// `ListenPort` of an interface's configuration.
+pub fn parse_listen_port(text: &str) -> Option<u16> {
+    let value = |line: &str| line.split_once('=').filter(|(key, _)| key.trim() == "ListenPort")?.1.trim().parse().ok();
+    text.lines().find_map(value)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,12 +327,15 @@ mod tests {
 
     #[test]
     fn container_answers() {
-        let c = json!({"RestartCount":2,"State":{"Running":true,"Restarting":false,"Pid":812,"Health":{"Status":"healthy"}},
+        let c = json!({"Image":"sha256:1","HostConfig":{"Privileged":false,"CapAdd":["CAP_NET_RAW","NET_ADMIN"]},
+            "RestartCount":2,"State":{"Running":true,"Restarting":false,"Pid":812,"Health":{"Status":"healthy"}},
             "Config":{"Labels":{"io.awg-install.revision":"abc"}},
             "NetworkSettings":{"Networks":{"wg-easy_wg":{"IPAddress":"10.42.42.2"}}}});
         let c = parse_container(&c).unwrap();
         assert!(c.running && c.health == "healthy" && c.pid == 812 && c.restarts == 2);
         assert_eq!((c.revision.as_str(), c.address.as_str()), ("abc", "10.42.42.2"));
+        assert_eq!((c.image.as_str(), c.privileged), ("sha256:1", false));
+        assert_eq!(c.capabilities.iter().collect::<Vec<_>>(), ["NET_ADMIN", "NET_RAW"]);
         assert_eq!(parse_container(&json!({"message": "No such container: x"})), None);
         assert_eq!(parse_container(&Value::Null), None);
     }
@@ -415,6 +441,12 @@ mod tests {
         assert_eq!(other_project(&containers("/opt/wg-easy"), "/opt/wg-easy"), None);
         assert_eq!(other_project(&containers("/root/wg-easy"), "/opt/wg-easy").as_deref(), Some("/root/wg-easy"));
         assert_eq!(other_project(&Value::Null, "/opt/wg-easy"), None);
+    }
+
+    #[test]
+    fn listen_ports() {
+        assert_eq!(parse_listen_port("[Interface]\nPrivateKey = x=\nListenPort = 51820\n"), Some(51820));
+        assert_eq!(parse_listen_port("[Interface]\nListenPort = many\n"), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the container is made from: compose file and environment.
 
 use super::filter::BRIDGE;
-use super::{Inputs, Rung, fill};
+use super::{Backend, Inputs, Rung, fill};
 use crate::config::{Privilege, Web};
 use crate::error::{Error, Kind, Result};
 
@@ -24,10 +24,10 @@ pub(super) fn compose(inputs: &Inputs, revision: &str) -> Result<String> {
             http_port => config.server.https.http_port,
             acme_root => config.server.https.acme_root.as_ref().map(ToString::to_string),
             documented => config.container.privilege == Privilege::Documented,
+            nft => inputs.backend == Backend::Nft,
             ipv6 => inputs.ipv6,
             bridge => BRIDGE,
-            // Compose would take a dollar for a variable.
-            command => inputs.command.iter().map(|word| word.replace('$', "$$")).collect::<Vec<_>>(),
+            command => inputs.command,
             range => inputs.network.range,
             address => inputs.network.address,
             range6 => inputs.network.range6,

@@ -75,7 +75,10 @@ pub(super) fn start(inputs: &Inputs) -> Result<String> {
         .collect();
     let programs: Vec<_> = families.iter().map(|f| f.program()).collect();
     let isolate = inputs.config.network.isolate;
-    fill("start.sh", minijinja::context! { nft => inputs.backend == Backend::Nft, isolate, programs, parts })
+    fill(
+        "start.sh",
+        minijinja::context! { mode => inputs.rung.as_str(), nft => inputs.backend == Backend::Nft, isolate, programs, parts },
+    )
 }
 
 /// The rules on the host, in the script that places them.
