@@ -8,15 +8,15 @@ use crate::change;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::{Facts, apk, engine};
-use crate::host::{Host, Limits};
+use crate::host::{Host, Limits, files::sha256};
 use crate::owned::{Owned, SELF};
 use crate::plan::{self, Plan};
 use crate::reboot::{self, End};
-use crate::receipt::{Change, Receipt};
+use crate::receipt::{Change, Receipt, State};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, daemon, image, kernel, module, proof};
+use crate::{bootloader, container, daemon, https, image, kernel, module, preflight, proof, pull, wayback};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -66,9 +66,16 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let host = run.host;
     let id = step.id();
     let directory = run.config.container.directory.to_string();
-    let again = receipt.is_started(&id);
+    let before = receipt.state(&id);
     change::record(host, step, &directory, receipt)?;
-    act(run, plan, receipt, step, started, again)?;
+    wayback::ahead(host, run.config, step, receipt)?;
+    let acted = act(run, plan, receipt, step, started, before == Some(State::Started));
+    if acted.is_err() && matches!(step, Step::Pull { .. }) {
+        // It has left nothing behind: what the operator loads by hand meanwhile is not to be distrusted.
+        receipt.take_back(&id, before);
+        receipt.save(host)?;
+    }
+    acted?;
     // What tools have written is on the disk before the receipt says that it is: few of them see to that.
     host.sync();
     receipt.finish(&id);
@@ -79,8 +86,12 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
 fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool, again: bool) -> Result<()> {
     let (host, facts) = (run.host, run.facts);
     let sh = host.shell();
+    let crashing = |error| container::given_up(host, run.config, error);
     match step {
-        Step::Write { file, path } => write(run, plan, *file, path, started),
+        Step::Write { file, path } => write(run, plan, receipt, (*file, path), started),
+        Step::KeepEdited { path } => keep_edited(host, path, receipt),
+        Step::WayBack => wayback::remember(host, run.config, facts.container.as_ref(), receipt),
+        Step::Backup => wayback::back_up(host, run.config, run.report, receipt),
         Step::InstallSelf => {
             let bytes =
                 std::fs::read("/proc/self/exe").map_err(|e| Error::step("this program cannot read itself").cause(e))?;
@@ -107,9 +118,15 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         Step::Start { service } => {
             host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service").map(drop)
         }
-        Step::Pull { image } => container::pull(host, image, &facts.arch, again),
+        Step::Pull { image } => {
+            let of_the_page = &run.config.server.https.image;
+            let own = &run.config.container.image;
+            let image = if *image == of_the_page.to_string() { of_the_page } else { own };
+            pull::pull(host, run.config, image, &facts.arch, again)
+        }
         Step::Extract { image } => {
-            image::look(host, image, Some(plan.choice.rung).filter(|_| plan.choice.open.is_none()))
+            let fit = (plan.choice.rung, preflight::backend(facts, &plan.choice));
+            image::look(host, image, Some(fit).filter(|_| plan.choice.open.is_none()))
         }
         Step::Arm { flavour, release } => {
             // What is armed is what was verified, however long ago it was installed.
@@ -133,11 +150,21 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
             }
             Ok(())
         }
-        Step::Compose => container::up(host, run.config),
-        Step::FirstStart => container::first_start(host, run.config),
+        Step::Firewall { script } => change::place_rules(host, script),
+        Step::Compose => container::up(host, run.config).map_err(crashing),
+        Step::FirstStart => {
+            container::first_start(host, run.config, run.report).map_err(crashing)?;
+            receipt.first_start = run.config.first_start();
+            Ok(())
+        }
         Step::Ready { interface } => {
-            let seen = container::prove(host, run.config, interface)?;
+            let seen = container::prove(host, run.config, Some(run.report), interface).map_err(crashing)?;
             run.report.proof(interface, run.config.server.port, seen.web);
+            Ok(())
+        }
+        Step::Https { url } => {
+            let proof = https::prove(host, run.config, again)?;
+            run.report.https(url, &proof);
             Ok(())
         }
         Step::Finish => change::remove_services(host),
@@ -167,19 +194,51 @@ fn restart(run: &Run, receipt: &mut Receipt, release: &str, kexec: bool) -> Resu
 }
 
 /// Renders with what is known now: an image that was pulled meanwhile is pinned by its digest.
-fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Result<()> {
-    let host = run.host;
+fn write(run: &Run, plan: &Plan, receipt: &mut Receipt, what: (Owned, &str), started: bool) -> Result<()> {
+    let (host, (file, path)) = (run.host, what);
     let mut facts = run.facts.clone();
     facts.database |= started;
     if file == Owned::Compose && facts.engine.image.is_none() && host.which("docker").is_some() {
         facts.engine.image = engine::image(host, &run.config.container.image.to_string());
     }
-    let inputs = plan::inputs(run.config, &facts, plan.choice.rung)?;
+    if let Some(https) = facts.https.as_mut().filter(|h| file == Owned::Compose && h.image.is_none()) {
+        https.image = engine::image(host, &run.config.server.https.image.to_string());
+    }
+    let inputs = plan::inputs(run.config, &facts, &plan.choice)?;
+    if file == Owned::Compose && inputs.command.is_empty() {
+        let image = &run.config.container.image;
+        return Err(Error::step(format!("what {image} starts cannot be told"))
+            .cause("it has neither an entrypoint nor a command, or is not here")
+            .remedy("run this again; if that does not help, name another image"));
+    }
     let text = file.render(&inputs)?;
     if let Some(dir) = std::path::Path::new(path).parent() {
         host.make_dirs(dir, 0o755)?;
     }
-    host.write(path, text.as_bytes(), file.mode())
+    if file == Owned::FirstEnvironment || file == Owned::Config && !facts.database {
+        // It holds the password: not even its hash is kept.
+        receipt.written.remove(path);
+        return host.write(path, text.as_bytes(), file.mode());
+    }
+    let sha256 = sha256(text.as_bytes());
+    receipt.writing = Some((path.into(), sha256.clone()));
+    receipt.save(host)?;
+    host.write(path, text.as_bytes(), file.mode())?;
+    receipt.writing = None;
+    receipt.written.insert(path.into(), sha256);
+    Ok(())
+}
+
+/// Under the name that was recorded for it; only root reads it, for it may hold anything.
+fn keep_edited(host: &Host, path: &str, receipt: &Receipt) -> Result<()> {
+    let id = Step::KeepEdited { path: path.into() }.id();
+    let entry = receipt.steps.iter().rfind(|e| e.id == id);
+    let copy = entry
+        .and_then(|e| e.prior.iter().rev().find_map(|c| if let Change::Data { path } = c { Some(path) } else { None }));
+    let (Some(copy), Some(bytes)) = (copy, host.read(path)) else {
+        return Err(Error::step(format!("{path}: the edited file cannot be kept")).remedy("copy it away by hand"));
+    };
+    host.write(copy, &bytes, 0o600)
 }
 
 fn add_repository(host: &Host, url: &str) -> Result<()> {

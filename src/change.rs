@@ -3,12 +3,11 @@
 use xshell::cmd;
 
 use crate::error::{Error, Result};
-use crate::facts::network::SYSCTLS;
-use crate::facts::{apk, engine, kernel::EXTRA};
+use crate::facts::{apk, engine, kernel::EXTRA, network};
 use crate::host::{Host, Limits};
 use crate::owned::{CONFIG, Owned, Rung, SELF, SERVICE, WATCHDOG};
-use crate::receipt::{COPIES, Change, Receipt, Was, copies};
-use crate::step::{GUARD_SERVICE, RESUME, Step, WATCHDOG_SERVICE};
+use crate::receipt::{COPIES, Change, Receipt, Was, copies, timestamp};
+use crate::step::{FIREWALL_SERVICE, GUARD_SERVICE, RESUME, Step, WATCHDOG_SERVICE};
 use crate::{bootable, bootloader};
 
 /// What `step` would change, and what is there now. Copies of files it would replace are made here,
@@ -32,10 +31,26 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
             // From the next boot on these files have an effect of their own.
             match owned {
                 Owned::ModulesLoad => changes.extend(unloaded(host, Rung::all_modules())),
-                Owned::Sysctl => changes.extend(sysctl_values(host, SYSCTLS.iter().copied())),
+                Owned::Sysctl => {
+                    let values = network::sysctl(host).into_iter();
+                    changes.extend(values.map(|(name, was)| Change::Sysctl { name, was }));
+                }
+                // Certificates and keys: whoever keeps the server's data keeps these.
+                Owned::Caddyfile if !host.exists(format!("{directory}/caddy")) => {
+                    changes.push(Change::Data { path: format!("{directory}/caddy") });
+                }
                 _ => {}
             }
             file(&mut changes, path)?;
+            if *owned == Owned::Firewall {
+                // Undone first, as long as the script is there.
+                changes.push(Change::Rules { script: path.clone() });
+            }
+        }
+        Step::KeepEdited { path } => {
+            // As RFC 3339 without its marks: 20260102T030405Z.
+            let now: String = timestamp().chars().filter(char::is_ascii_alphanumeric).collect();
+            changes.push(Change::Data { path: format!("{path}.edited-{now}") });
         }
         Step::InstallSelf => file(&mut changes, SELF)?,
         Step::Repository { .. } => file(&mut changes, apk::REPOSITORIES)?,
@@ -70,6 +85,10 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
         }
         Step::Enable { service, runlevel } => {
             changes.push(Change::Runlevel { service: service.clone(), runlevel: runlevel.clone() });
+            if service == FIREWALL_SERVICE {
+                // At the next boot it is started.
+                changes.push(Change::Started { service: service.clone() });
+            }
         }
         Step::Start { service } => {
             if !host.exists(format!("/run/openrc/started/{service}")) {
@@ -93,6 +112,7 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
         }
         Step::Load { modules } => changes.extend(unloaded(host, modules.iter().map(String::as_str))),
         Step::Sysctl { values } => changes.extend(sysctl_values(host, values.iter().map(|(name, _)| name.as_str()))),
+        Step::Firewall { script } => changes.push(Change::Rules { script: script.clone() }),
         Step::Compose => {
             if !host.exists(format!("{directory}/data")) {
                 changes.push(Change::Data { path: format!("{directory}/data") });
@@ -105,8 +125,13 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
         }
         // What is cleaned was made by an earlier step, which undoes it. The cache goes at the very end of a
         // rollback, which may need what lies in it.
-        Step::Clean { .. } | Step::Prove { .. } | Step::Extract { .. } | Step::Build { .. } => {}
-        Step::FirstStart | Step::Ready { .. } | Step::Reboot { .. } | Step::Finish => {}
+        Step::WayBack
+        | Step::Backup
+        | Step::Clean { .. }
+        | Step::Prove { .. }
+        | Step::Extract { .. }
+        | Step::Build { .. } => {}
+        Step::FirstStart | Step::Ready { .. } | Step::Https { .. } | Step::Reboot { .. } | Step::Finish => {}
     }
     Ok(changes)
 }
@@ -137,6 +162,10 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
             Ok(())
         }
         Change::World { package, was } => undo_world(host, package, was.as_deref()),
+        Change::Runlevel { service, runlevel } if runlevel.ends_with(".target") => {
+            host.ask(cmd!(sh, "systemctl disable {service}"), Limits::seconds(60));
+            Ok(())
+        }
         Change::Runlevel { service, runlevel } => {
             if host.exists(format!("/etc/runlevels/{runlevel}/{service}")) {
                 host.run(
@@ -177,6 +206,13 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
             }
             Ok(())
         }
+        Change::Rules { script } => {
+            if host.exists(script) {
+                let path = host.path(script);
+                host.run(cmd!(sh, "sh {path} stop"), Limits::seconds(60), "taking the packet filter's rules away")?;
+            }
+            Ok(())
+        }
         Change::Project { directory } => undo_project(host, directory),
         Change::Depmod { release } => {
             if host.exists(format!("/lib/modules/{release}/modules.dep")) {
@@ -200,8 +236,19 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
 /// Has a service start in a runlevel from now on.
 pub fn enable(host: &Host, service: &str, runlevel: &str) -> Result<()> {
     let sh = host.shell();
-    let cmd = cmd!(sh, "rc-update add {service} {runlevel}");
+    let cmd = match runlevel.ends_with(".target") {
+        true => cmd!(sh, "systemctl enable {service}"),
+        false => cmd!(sh, "rc-update add {service} {runlevel}"),
+    };
     host.run(cmd, Limits::seconds(60), "enabling the service").map(drop)
+}
+
+/// Puts the rules of our script in place, each before others in its parent.
+pub fn place_rules(host: &Host, script: &str) -> Result<()> {
+    let (sh, path) = (host.shell(), host.path(script));
+    host.run(cmd!(sh, "sh {path} start"), Limits::seconds(60), "putting the packet filter's rules in place")
+        .map(drop)
+        .map_err(|e| e.remedy("docker needs `iptables` as well: check that it is installed and works (`iptables -S`)"))
 }
 
 /// Takes away the services that a reboot needed; one of them may be what runs this.
@@ -216,10 +263,6 @@ pub fn remove_services(host: &Host) -> Result<()> {
         host.remove_file(file)?;
     }
     Ok(())
-}
-
-pub fn sysctl_path(name: &str) -> String {
-    format!("/proc/sys/{}", name.replace('.', "/"))
 }
 
 fn world(host: &Host, add: &[String]) -> Vec<Change> {
@@ -268,7 +311,9 @@ fn unloaded<'a>(host: &Host, modules: impl Iterator<Item = &'a str>) -> Vec<Chan
 
 fn sysctl_values<'a>(host: &Host, names: impl Iterator<Item = &'a str>) -> Vec<Change> {
     names
-        .filter_map(|name| Some(Change::Sysctl { name: name.into(), was: host.read_trimmed(sysctl_path(name))? }))
+        .filter_map(|name| {
+            Some(Change::Sysctl { name: name.into(), was: host.read_trimmed(network::sysctl_path(name))? })
+        })
         .collect()
 }
 

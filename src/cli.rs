@@ -31,7 +31,7 @@ pub enum Command {
     Wizard,
     Install(InstallArgs),
     Plan(PlanArgs),
-    Upgrade,
+    Upgrade(UpgradeArgs),
     Resume,
     /// Hidden: what the boot service calls.
     Guard,
@@ -114,6 +114,16 @@ pub struct InstallArgs {
     /// Try a kernel again that was tried before and did not work
     #[arg(long)]
     pub retry_kernel: bool,
+    /// Overwrite files that were edited by hand; a copy of each is kept beside it
+    #[arg(long)]
+    pub replace_edited: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct UpgradeArgs {
+    /// Overwrite files that were edited by hand; a copy of each is kept beside it
+    #[arg(long)]
+    pub replace_edited: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Args)]
@@ -227,13 +237,7 @@ where
         }
     }
     let matches = help::command().try_get_matches_from(args).map_err(exit)?;
-    if matches.contains_id(flags::PASSWORD) {
-        return Err(Exit::usage(
-            "a password on the command line is visible to every user of this host",
-            "put it in a file (--server-password-file FILE), in AWG_SERVER_PASSWORD, or give it on standard input \
-             (--server-password-file -)",
-        ));
-    }
+    flags::refuse_passwords(&matches)?;
     let raw = Raw::from_arg_matches(&matches).map_err(exit)?;
     let leaves = flags::given(&matches);
     let command = command(raw.command, &raw.globals)?;
@@ -241,7 +245,7 @@ where
         command,
         Command::Wizard
             | Command::Install(_)
-            | Command::Upgrade
+            | Command::Upgrade(_)
             | Command::Plan(_)
             | Command::Backup(_)
             | Command::BundleCreate(_)
@@ -302,8 +306,8 @@ enum RawCommand {
     Install(InstallArgs),
     /// Show what would change and why; changes nothing
     Plan(PlanArgs),
-    /// Go to the newest kernel and module that fit together, and to the image's newest version
-    Upgrade,
+    /// Go to the newest kernel and module that fit together, and to the image's newest version; back if it fails
+    Upgrade(UpgradeArgs),
     /// Make the container work in the best mode that the running kernel allows
     #[command(hide = true)]
     Guard,
@@ -371,7 +375,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         None => Command::Wizard,
         Some(RawCommand::Install(args)) => Command::Install(args),
         Some(RawCommand::Plan(args)) => Command::Plan(args),
-        Some(RawCommand::Upgrade) => Command::Upgrade,
+        Some(RawCommand::Upgrade(args)) => Command::Upgrade(args),
         Some(RawCommand::Guard) => Command::Guard,
         Some(RawCommand::Resume) => Command::Resume,
         Some(RawCommand::Status(args)) => Command::Status(args),
@@ -393,7 +397,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
     // Decided here, so that no command can forget to look.
     match command {
         Command::Wizard | Command::Install(_) => Ok(Command::Plan(PlanArgs::default())),
-        Command::Upgrade
+        Command::Upgrade(_)
         | Command::Guard
         | Command::Resume
         | Command::Backup(_)

@@ -25,15 +25,15 @@ mod tests;
 mod value;
 mod words;
 
-pub use image::ImageRef;
+pub use image::{DOCKER_HUB, ImageRef, KNOWN_MAJOR, same_repository, unknown_major};
 pub use leaf::{Leaf, LeafKind, leaves, schema};
 pub use load::{Loaded, MAX_FILE, Origin, Sources, load};
 pub use release::{Flavour, PREFERRED, Release, ReleaseChoice};
 pub use render::{render_effective, render_example};
-pub use secret::{REDACTED, Secret, check_password};
+pub use secret::{MAX_TOKEN, REDACTED, Secret, check_password};
 pub use value::{
-    AbsolutePath, ContainerName, Host, InputFile, PackageSource, PublicKey, Recipient, Sha256, SrcVersion, Url,
-    Username,
+    AbsolutePath, ContainerName, Email, Host, InputFile, PackageSource, PublicKey, Recipient, RegistryUser, Sha256,
+    SrcVersion, Url, Username,
 };
 pub use words::{Fallback, Firewall, Ipv6, Mode, ModuleSource, Privilege, Reboot, Web};
 
@@ -184,6 +184,31 @@ pub struct Server {
     pub allowed_ips: Vec<IpNet>,
     /// Who can open the admin page.
     pub web: Web,
+    pub https: Https,
+}
+
+/// The page over https. A certificate for an address comes from Caddy's own authority: browsers warn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Https {
+    /// Image of Caddy 2; pinned to the digest found at the first pull.
+    pub image: ImageRef,
+    /// TCP port of the page.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// TCP port that leads to the page. An ACME authority asks at port 80, or at 443.
+    #[schemars(range(min = 1, max = 65535))]
+    pub http_port: u16,
+    /// E-mail address of the account with the authority.
+    #[schemars(extend("x-example" = "admin@example.org"))]
+    pub email: Option<Email>,
+    /// ACME directory of another authority. Absent: Caddy's own choice, Let's Encrypt.
+    #[schemars(extend("x-example" = "https://ca.example.org/acme/acme/directory"))]
+    pub acme_directory: Option<Url>,
+    /// File with the root certificate of that authority (PEM), where it is no public one. It is mounted, and has
+    /// to stay there.
+    #[schemars(extend("x-example" = "/root/ca.pem"))]
+    pub acme_root: Option<AbsolutePath>,
 }
 
 /// The wg-easy container.
@@ -192,6 +217,7 @@ pub struct Server {
 pub struct Container {
     /// Image to run; pinned to the digest found at the first pull.
     pub image: ImageRef,
+    pub registry: Registry,
     /// Name of the container.
     pub name: ContainerName,
     /// Directory of compose file, environment file and data.
@@ -200,6 +226,26 @@ pub struct Container {
     pub privilege: Privilege,
     /// Allows `privilege: documented`. Whoever controls such a container controls the host.
     pub accept_privileged: bool,
+    /// MiB of memory that the container may use, without swap. Beyond that the kernel ends a process of it.
+    #[schemars(range(min = 128, max = 1048576))]
+    pub memory: u32,
+}
+
+/// Login at the registry that container.image names; no other registry gets it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Registry {
+    /// User name; goes together with a password.
+    #[schemars(extend("x-example" = "reader"))]
+    pub username: Option<RegistryUser>,
+    /// File that holds the registry's password or token (an absolute path, read at every pull), or - for standard
+    /// input.
+    #[schemars(extend("x-example" = "/root/registry.password"))]
+    pub password_file: Option<InputFile>,
+    /// The registry's password or token. It is not kept on the host: an upgrade needs it again, or the file.
+    #[serde(deserialize_with = "secret::token")]
+    #[schemars(extend("minLength" = 1, "maxLength" = 16384, "x-example" = "a token", "x-secret" = true))]
+    pub password: Option<Secret>,
 }
 
 /// How packets get in and out.
@@ -208,9 +254,17 @@ pub struct Container {
 pub struct Network {
     /// IPv6 in the container and the tunnel.
     pub ipv6: Ipv6,
-    /// Keep peers away from the admin page, link-local and metadata addresses, this host and private ranges.
+    /// Keep peers away from the admin page, link-local and metadata addresses, this host, private ranges and each
+    /// other. The DNS servers in server.dns can be asked all the same.
     pub isolate: bool,
-    /// The host's firewall.
+    /// What peers reach all the same. A range opens what lies behind the server (the tunnel's own range: peers among
+    /// each other); a single address (/32, /128) also what is on it of this host or of the server itself, such as the
+    /// admin page.
+    #[serde(deserialize_with = "net::destinations")]
+    #[schemars(with = "Vec<String>", extend("x-example" = ["192.168.10.0/24", "10.8.0.1/32"]))]
+    pub reachable: Vec<IpNet>,
+    /// The host's firewall. Docker's published ports pass by ufw and by the rules for the host's own ports; what filters
+    /// them is the chain DOCKER-USER.
     pub firewall: Firewall,
 }
 

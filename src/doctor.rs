@@ -9,8 +9,9 @@ use crate::container;
 use crate::error::{Error, Result};
 use crate::facts::{Facts, Reach};
 use crate::host::Host;
+use crate::https;
 use crate::owned::Rung;
-use crate::plan;
+use crate::plan::{self, Plan};
 use crate::proof;
 use crate::receipt::Receipt;
 use crate::report::{Report, say};
@@ -78,21 +79,29 @@ fn checks(host: &Host, config: &Config, facts: &Facts, receipt: Option<&Receipt>
     }
     checks.push(Check::of(
         "container",
-        container::prove(host, config, rung.interface()).map(|seen| {
+        container::prove(host, config, None, rung.interface()).map(|seen| {
             let web = seen.web.map_or(String::new(), |s| format!(", web page answers ({s})"));
             format!("healthy, wg0 is {}, UDP {} bound{web}", rung.interface(), config.server.port)
         }),
     ));
-    checks.push(match planned {
-        Err(error) => Check::bad("drift", error),
-        Ok(plan) if plan.steps.is_empty() => Check::good("drift", "the host is as it was left"),
-        Ok(plan) => {
-            let steps: Vec<String> = plan.steps.iter().map(|p| p.step.to_string()).collect();
-            let error = Error::step(format!("{} things differ from what was installed", steps.len()));
-            Check::bad("drift", error.cause(steps.join("\n")).remedy("run `awg-install install`"))
-        }
-    });
+    if facts.https.is_some() {
+        let seen = https::prove(host, config, false).map(|page| https::seen(&page));
+        checks.push(Check::of("https", seen));
+    }
+    checks.push(filter(facts));
+    checks.push(planned.map_or_else(|error| Check::bad("drift", error), |plan| drift(&plan)));
     checks
+}
+
+fn drift(plan: &Plan) -> Check {
+    let edited = plan.edited().map(|d| format!("{} was edited by hand\n{}", d.path, d.text));
+    let steps = plan.steps.iter().filter(|p| p.step.is_drift()).map(|p| p.step.to_string());
+    let differs: Vec<String> = edited.chain(steps).collect();
+    if differs.is_empty() {
+        return Check::good("drift", "the host is as it was left");
+    }
+    let error = Error::step(format!("{} things differ from what was installed", differs.len()));
+    Check::bad("drift", error.cause(differs.join("\n")).remedy("run `awg-install install`"))
 }
 
 fn installation(receipt: Option<&Receipt>) -> Check {
@@ -131,6 +140,18 @@ fn module(facts: &Facts) -> Check {
         "module",
         seen.map_err(|e| e.remedy("run `awg-install install`, or `awg-install upgrade` after a kernel update")),
     )
+}
+
+/// Our rules on the host; those in the container are placed at each of its starts, or it does not start.
+fn filter(facts: &Facts) -> Check {
+    let seen = match facts.network.rules.as_deref() {
+        Some("") => Ok("the rules on this host are in place, before others".to_string()),
+        Some(missing) => {
+            Err(Error::step(missing).cause("another firewall was loaded since, or somebody took them away"))
+        }
+        None => Err(Error::step("there is no script with rules for this host")),
+    };
+    Check::of("packet filter", seen.map_err(|e| e.remedy("run `awg-install install`")))
 }
 
 fn tunnel(host: &Host, config: &Config, facts: &Facts) -> Check {

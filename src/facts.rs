@@ -7,22 +7,31 @@ pub mod apk;
 pub mod boot;
 pub mod engine;
 pub mod grub;
+pub mod https;
 pub mod image;
 pub mod kernel;
 pub mod mounts;
 pub mod network;
+mod offer;
 pub mod os;
 pub mod root;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Flavour, ModuleSource, Release};
+use crate::config::{Config, Flavour, Release};
+use crate::drift;
 use crate::host::{Host, files::sha256};
-use crate::module::Inspection;
+
+pub use offer::{Candidate, KernelPackages, Offer, PackageFile};
 
 pub const SCHEMA: u32 = 1;
+/// The first kernel series of Alpine without `ip_tables`.
+const NO_IP_TABLES: (u32, u32) = (6, 18);
+/// Bytes of the largest file whose text is kept.
+const LARGEST_TEXT: usize = 1 << 16;
 
 /// All that planning knows of a host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +49,9 @@ pub struct Facts {
     pub offers: Vec<Offer>,
     pub engine: Engine,
     pub container: Option<Container>,
+    /// What stands in front of the admin page; absent where https was not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<https::Https>,
     pub network: Network,
     /// MiB of memory in all.
     pub memory_mib: u64,
@@ -53,6 +65,9 @@ pub struct Facts {
     pub sysctl: BTreeMap<String, String>,
     /// The server's database exists: first-start settings no longer apply.
     pub database: bool,
+    /// The UDP port that the server listens on, as it has written it down itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
     /// SHA-256 of the running program, to be held against the installed copy.
     pub program_sha256: String,
 }
@@ -147,6 +162,9 @@ pub struct Modules {
     pub amneziawg: BTreeMap<String, InstalledModule>,
     /// srcversion of the loaded amneziawg.
     pub loaded_srcversion: Option<String>,
+    /// For each release with an index of modules: it has `ip_tables`, which iptables-legacy needs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ip_tables: BTreeMap<String, bool>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -158,50 +176,6 @@ pub struct InstalledModule {
     pub srcversion: Option<String>,
     /// kmod's binary index (`modules.dep.bin`) names it.
     pub indexed: bool,
-}
-
-/// What one source of modules has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Offer {
-    pub source: ModuleSource,
-    /// Modules that were fetched from it and inspected.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub modules: Vec<Candidate>,
-    /// Kernels it has the packages of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub kernels: Vec<KernelPackages>,
-    /// Why it has none, or not all that it could have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-    /// It can be looked into only once the engine has the image.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub open: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// Where it comes from, in words.
-    pub source: String,
-    pub inspection: Inspection,
-}
-
-/// The packages of one kernel, for when no repository has them any more.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KernelPackages {
-    pub release: String,
-    pub packages: Vec<PackageFile>,
-}
-
-/// A package file: on this host, or at an address.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PackageFile {
-    /// An absolute path or a URL.
-    pub place: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
-    /// Bytes, where they are known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<u64>,
 }
 
 impl Apk {
@@ -226,22 +200,23 @@ impl Apk {
     }
 }
 
-impl Offer {
-    /// A source that has nothing, and why.
-    pub fn nothing(source: ModuleSource, why: impl Into<String>) -> Offer {
-        Offer { source, modules: Vec::new(), kernels: Vec::new(), problem: Some(why.into()), open: false }
-    }
-
-    /// A source that has these modules.
-    pub fn of(source: ModuleSource, modules: Vec<Candidate>) -> Offer {
-        Offer { source, modules, kernels: Vec::new(), problem: None, open: false }
-    }
-}
-
 impl Facts {
     /// The module that would be put in place for `release`: of the first source that has one.
     pub fn candidate_for(&self, release: &str) -> Option<&Candidate> {
         self.candidates().find(|c| c.inspection.vermagic.release == release)
+    }
+
+    /// iptables-legacy can work under `release`: a file tells, else the version does (Alpine 3.23 has 6.18).
+    pub fn legacy_tables(&self, release: &str) -> bool {
+        if release == self.kernel.running && self.modules.loaded.contains("ip_tables") {
+            return true;
+        }
+        if let Some(known) = self.modules.ip_tables.get(release) {
+            return *known;
+        }
+        let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
+        let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        self.os.id != "alpine" || version < NO_IP_TABLES
     }
 
     pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
@@ -259,8 +234,48 @@ pub struct Engine {
     pub version: String,
     /// `docker compose`, `docker-compose` or empty.
     pub compose: String,
+    /// Of a `docker-compose` that is a program of its own: its first generation has the same name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub compose_version: String,
+    /// Another engine that answers in docker's place, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated_by: Option<String>,
+    /// How the operator has set the engine up, where that matters.
+    #[serde(default, skip_serializing_if = "EngineSettings::is_usual")]
+    pub settings: EngineSettings,
+    /// Networks of the engine, with their ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<EngineNetwork>,
+    /// Where somebody else's compose project of our name lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_project: Option<String>,
     /// Id and digest of the configured image, when present.
     pub image: Option<Image>,
+}
+
+/// What `daemon.json` and the engine itself say.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineSettings {
+    /// Root in a container is another user on the host.
+    pub user_namespace: bool,
+    /// The engine itself runs without root's rights.
+    pub rootless: bool,
+    /// It makes no firewall rules (`"iptables": false`).
+    pub no_iptables: bool,
+}
+
+impl EngineSettings {
+    fn is_usual(&self) -> bool {
+        *self == EngineSettings::default()
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineNetwork {
+    pub name: String,
+    /// Its bridge on the host.
+    pub device: String,
+    pub subnets: Vec<IpNet>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -268,9 +283,15 @@ pub struct Image {
     pub id: String,
     pub digest: Option<String>,
     pub architecture: String,
+    /// The version of wg-easy that it says it is, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Which of the programs that matter it has; absent until it was looked into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub programs: Option<Vec<String>>,
+    /// What it starts: its entrypoint, then its command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     /// Generation of the netlink interface that its `awg` speaks, as far as its version tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
@@ -287,6 +308,15 @@ pub struct Container {
     pub first_start: bool,
     /// The rendering this container was made from; empty when it is not ours.
     pub revision: String,
+    /// Id of the image it was made from.
+    #[serde(default)]
+    pub image: String,
+    /// It may do whatever the host's root may.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Capabilities that were added to it, without `CAP_`.
+    #[serde(default)]
+    pub capabilities: BTreeSet<String>,
     pub pid: u32,
     pub address: String,
     /// Kind of wg0 inside its namespace: `amneziawg`, `tun`, `wireguard`; absent when there is none.
@@ -299,12 +329,33 @@ pub struct Network {
     /// Ports something listens on, with the process that holds them where it can be told.
     pub udp: BTreeMap<u16, String>,
     pub tcp: BTreeMap<u16, String>,
+    /// Interfaces whose default route comes from router advertisements, which forwarding would switch off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub advertised: Vec<String>,
+    /// Firewalls that are started at boot beside this one's rules: `ufw`, `firewalld`, `nftables`, ...
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub firewalls: Vec<String>,
+    /// The file of an nftables rule set whose forward chain drops what it does not name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_drop: Option<String>,
+    /// What is missing of this program's own rules, empty when they are in place; absent without its script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<String>,
+    /// Ranges that the host has a route to, with the device; the default route is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<(IpNet, String)>,
+    /// The container's range in the compose file that is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<IpNet>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FileFact {
     pub sha256: String,
     pub mode: u32,
+    /// What is in it, without the values of secrets; absent where it is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -335,6 +386,7 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
     let apk = (os.id == "alpine").then(|| apk::probe(host, &os, reach));
     let engine = engine::probe(host, config);
     let container = if engine.answers { engine::container(host, &config.container.name) } else { None };
+    let https = https::probe(host, config, engine.answers);
     let directory = config.container.directory.clone();
     Facts {
         schema: SCHEMA,
@@ -346,18 +398,23 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
         offers: Vec::new(),
         engine,
         container,
-        network: network::probe(host),
+        https,
+        network: network::probe(host, &os, &directory.to_string()),
         memory_mib: os::memory_mib(host),
         free_mib: ["/", "/boot"].iter().filter_map(|p| host.free_mib(p).map(|mib| (p.to_string(), mib))).collect(),
         files: owned.iter().filter_map(|p| file(host, p).map(|f| (p.to_string(), f))).collect(),
         services: os::services(host, &os),
         sysctl: network::sysctl(host),
         database: host.exists(format!("{directory}/data/wg-easy.db")),
+        listen_port: engine::listen_port(host, &directory.to_string()),
         program_sha256: std::fs::read("/proc/self/exe").map(|b| sha256(&b)).unwrap_or_default(),
         os,
     }
 }
 
 fn file(host: &Host, path: &str) -> Option<FileFact> {
-    Some(FileFact { sha256: sha256(&host.read(path)?), mode: host.owner(path)?.mode })
+    let bytes = host.read(path)?;
+    let (sha256, mode) = (sha256(&bytes), host.owner(path)?.mode);
+    let text = String::from_utf8(bytes).ok().filter(|t| t.len() <= LARGEST_TEXT);
+    Some(FileFact { sha256, mode, text: text.map(|t| drift::redacted(&t)) })
 }

@@ -14,8 +14,9 @@ mod known;
 
 use crate::config::{self, ModuleSource, Url};
 use crate::error::{Error, Kind, Result};
-use crate::host::{Host, files::sha256, partial::Partial};
+use crate::host::{Host, files::sha256, http::text, partial::Partial};
 use crate::module::LARGEST_FILE;
+pub use client::proxy;
 pub use known::Version;
 use known::{Answer, Asked};
 
@@ -359,15 +360,4 @@ fn accept(response: &Response) -> Attempt<()> {
 fn goes_on(response: &Response, start: u64) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     response.status() == StatusCode::PARTIAL_CONTENT && range.starts_with(&format!("bytes {start}-"))
-}
-
-/// reqwest hides the reason in the chain of sources.
-fn text(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        said = format!("{said}: {inner}");
-        source = inner.source();
-    }
-    said
 }

@@ -10,6 +10,7 @@ pub mod log;
 pub mod partial;
 pub mod scratch;
 pub mod signals;
+pub mod tls;
 pub mod tree;
 
 use std::cell::{Cell, OnceCell};
@@ -20,7 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Kind, Result};
 pub use command::{Limits, Output};
-pub use http::Reply;
+pub use http::{Ended, Post, Reply};
 pub use log::Log;
 
 /// Directory below a fake root that marks it as one and holds its stand-in programs.

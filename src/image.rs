@@ -8,8 +8,8 @@ use crate::facts::image::{Contents, Kept, contents, place};
 use crate::facts::{SCHEMA, engine};
 use crate::host::{Host, Limits, files::sha256};
 use crate::module;
-use crate::owned::Rung;
-use crate::preflight::{image_lacks, lacking, programs_of};
+use crate::owned::{Backend, Rung};
+use crate::preflight::{image_lacks, lacking, wanted};
 
 /// Where images keep modules, and what says which kernel they are for.
 const MODULES: &str = "/lib/modules";
@@ -19,8 +19,8 @@ const OPENED: &str = "awg-install-look";
 /// How many module files are taken.
 const MODULES_LIMIT: usize = 16;
 
-/// Looks into the image and keeps what was found. `rung`: what it must be fit for, where that is decided.
-pub fn look(host: &Host, image: &str, rung: Option<Rung>) -> Result<()> {
+/// Looks into the image and keeps what was found. `fit`: what it must be fit for, where that is decided.
+pub fn look(host: &Host, image: &str, fit: Option<(Rung, Backend)>) -> Result<()> {
     let found = engine::image(host, image)
         .ok_or_else(|| Error::step(format!("{image} is not there")).remedy("run this again: it is pulled then"))?;
     let known = match contents(host, &found.id) {
@@ -38,7 +38,7 @@ pub fn look(host: &Host, image: &str, rung: Option<Rung>) -> Result<()> {
             known
         }
     };
-    let missing = rung.map(|rung| (rung, lacking(&known.programs, rung)));
+    let missing = fit.map(|(rung, backend)| (rung, lacking(&known.programs, rung, backend)));
     match missing {
         Some((rung, missing)) if !missing.is_empty() => {
             Err(Error { kind: crate::error::Kind::Step, ..image_lacks(image, rung, &missing) })
@@ -49,11 +49,11 @@ pub fn look(host: &Host, image: &str, rung: Option<Rung>) -> Result<()> {
 
 /// The programs that matter, and what version its `awg` says it has.
 fn programs(host: &Host, image: &str) -> Result<(Vec<String>, Option<String>)> {
-    let mut wanted: Vec<&str> =
-        [Rung::Kernel, Rung::Userspace, Rung::Wireguard].into_iter().flat_map(programs_of).copied().collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let wanted = wanted.join(" ");
+    let mut programs: Vec<&str> =
+        [Rung::Kernel, Rung::Userspace, Rung::Wireguard].into_iter().flat_map(|r| wanted(r, Backend::Nft)).collect();
+    programs.sort_unstable();
+    programs.dedup();
+    let wanted = programs.join(" ");
     let script =
         format!("for p in {wanted}; do command -v $p >/dev/null && echo $p; done; awg --version 2>/dev/null; true");
     let sh = host.shell();

@@ -10,7 +10,9 @@ use awg_install::facts::Reach;
 use awg_install::host::{self, Host};
 use awg_install::report::{self, Report};
 use awg_install::run::{self, Wish};
-use awg_install::{backup, bundle, config, doctor, kernel, module, owned, plan, reboot, receipt, setup, status, undo};
+use awg_install::{
+    backup, bundle, config, doctor, kernel, module, owned, plan, reboot, receipt, setup, status, undo, wayback,
+};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
         cli.command,
         Command::Wizard
             | Command::Install(_)
-            | Command::Upgrade
+            | Command::Upgrade(_)
             | Command::Guard
             | Command::Resume
             | Command::Backup(_)
@@ -73,13 +75,17 @@ fn peak_memory_kib() -> Option<u64> {
 fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
     let globals = &cli.globals;
     match &cli.command {
-        Command::Wizard | Command::Install(_) | Command::Upgrade => {
+        Command::Wizard | Command::Install(_) | Command::Upgrade(_) => {
             host.require_root()?;
             let config = setup::configuration(host, cli)?;
             let confirm = must_ask(globals)?;
-            let retry = matches!(&cli.command, Command::Install(args) if args.retry_kernel);
-            let aim = if cli.command == Command::Upgrade { Aim::Upgrade } else { Aim::Install };
-            run::install(host, &config, report, Wish { reboot: !globals.no_reboot, confirm, retry, aim })
+            let (aim, retry, replace_edited) = match &cli.command {
+                Command::Upgrade(args) => (Aim::Upgrade, false, args.replace_edited),
+                Command::Install(args) => (Aim::Install, args.retry_kernel, args.replace_edited),
+                _ => (Aim::Install, false, false),
+            };
+            let reboot = !globals.no_reboot;
+            run::install(host, &config, report, Wish { reboot, confirm, replace_edited, retry, aim })
         }
         Command::Plan(args) => {
             let config = setup::configuration(host, cli)?;
@@ -102,12 +108,9 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
                 return Ok(code);
             }
             let config = setup::configuration(host, cli)?;
-            run::resume(
-                host,
-                &config,
-                report,
-                Wish { reboot: !globals.no_reboot, confirm: false, retry: false, aim: Aim::Install },
-            )
+            let reboot = !globals.no_reboot;
+            let wish = Wish { reboot, confirm: false, replace_edited: false, retry: false, aim: Aim::Install };
+            run::resume(host, &config, report, wish)
         }
         Command::Guard => {
             host.require_root()?;
@@ -140,6 +143,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             host.require_root()?;
             let confirm = must_ask(globals)?;
             let _lock = run::lock(host)?;
+            wayback::refuse_unfinished(receipt::Receipt::load(host)?.as_ref())?;
             let config = setup::loaded(host, cli)?.config;
             let source = backup::Source { file: &args.file, identity: args.identity.as_deref() };
             let mut ask = || if confirm { run::ask("Put it in place of the server's data?") } else { Ok(()) };
@@ -155,7 +159,8 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
         Command::BundleCreate(args) => {
             host.require_root()?;
             let _lock = run::lock(host)?;
-            let config = setup::loaded(host, cli)?.config;
+            let mut config = setup::loaded(host, cli)?.config;
+            setup::registry_input(&mut config)?;
             let created = receipt::timestamp();
             let order = bundle::Order {
                 file: &args.file,
@@ -210,7 +215,7 @@ fn render(cli: &Cli, host: &Host, what: RenderWhat) -> Result<u8> {
             let (facts, _) = run::look(host, &config, Reach::Local, receipt.as_ref())?;
             let choice = choice::choose(&config, &facts, None, Aim::Install)?;
             let file = if what == RenderWhat::Compose { owned::Owned::Compose } else { owned::Owned::ResumeService };
-            file.render(&plan::inputs(&config, &facts, choice.rung)?)?
+            file.render(&plan::inputs(&config, &facts, &choice)?)?
         }
     };
     print(text.as_bytes())

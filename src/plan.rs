@@ -1,15 +1,19 @@
 //! The plan: a pure function of configuration, facts and receipt. Printing it is the dry run.
 
+mod guarded;
 mod runtime;
 mod steps;
+mod subnet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::choice::{Aim, Choice, choose};
 use crate::config::{Config, Ipv6};
+use crate::drift::Diff;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
-use crate::owned::{Inputs, Rung};
+use crate::facts::network::accept_ra;
+use crate::owned::Inputs;
 use crate::preflight;
 use crate::receipt::Receipt;
 use crate::step::Step;
@@ -24,6 +28,9 @@ pub struct Plan {
     #[serde(flatten)]
     pub choice: Choice,
     pub steps: Vec<Planned>,
+    /// How files that are there would change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diffs: Vec<Diff>,
     /// What the operator should know before saying yes.
     pub notes: Vec<String>,
 }
@@ -41,6 +48,16 @@ impl Plan {
         if self.choice.degraded { 8 } else { 0 }
     }
 
+    /// Whether the image is to be fetched.
+    pub fn pulls(&self) -> bool {
+        self.steps.iter().any(|p| matches!(p.step, Step::Pull { .. }))
+    }
+
+    /// Files that somebody has edited by hand, with what that differs in.
+    pub fn edited(&self) -> impl Iterator<Item = &Diff> {
+        self.diffs.iter().filter(|d| d.edited)
+    }
+
     /// Whether the package mirror has a say: packages are wanted, or a better rung was passed over.
     pub fn needs_mirror(&self) -> bool {
         let packages = |s: &Step| matches!(s, Step::Repository { .. } | Step::Packages { .. } | Step::Kernel { .. });
@@ -54,15 +71,20 @@ impl Plan {
 pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>, aim: Aim) -> Result<Plan> {
     let choice = choose(config, facts, receipt, aim)?;
     preflight::check(config, facts, &choice)?;
-    let inputs = inputs(config, facts, choice.rung)?;
-    let mut steps = Steps { config, facts, receipt, inputs: &inputs, list: Vec::new() };
-    steps.all(&choice, aim)?;
-    let notes = preflight::notes(config, facts, receipt, &choice);
-    Ok(Plan { schema: SCHEMA, choice, steps: steps.list, notes })
+    if aim != Aim::Boot {
+        preflight::port_stays(config, facts)?;
+    }
+    let inputs = inputs(config, facts, &choice)?;
+    let mut steps = Steps { config, facts, receipt, inputs: &inputs, aim, list: Vec::new(), diffs: Vec::new() };
+    steps.all(&choice)?;
+    let (list, diffs) = (steps.list, steps.diffs);
+    let mut notes = preflight::notes(config, facts, receipt, &choice);
+    notes.extend(diffs.iter().filter(|d| d.edited).map(|d| format!("{} was edited by hand", d.path)));
+    Ok(Plan { schema: SCHEMA, choice, steps: list, diffs, notes })
 }
 
 /// What the renderings depend on, as far as the facts tell.
-pub fn inputs<'a>(config: &'a Config, facts: &Facts, rung: Rung) -> Result<Inputs<'a>> {
+pub fn inputs<'a>(config: &'a Config, facts: &Facts, choice: &Choice) -> Result<Inputs<'a>> {
     let ipv6 = match config.network.ipv6 {
         Ipv6::On if !facts.network.ipv6 => {
             return Err(Error::host("network.ipv6 is on, and IPv6 is switched off on this host")
@@ -74,14 +96,23 @@ pub fn inputs<'a>(config: &'a Config, facts: &Facts, rung: Rung) -> Result<Input
     };
     let mut sysctl = vec![("net.ipv4.ip_forward".to_string(), "1".to_string())];
     if ipv6 {
+        // First: the moment the host forwards, it would forget the routes that were advertised to it.
+        sysctl.extend(facts.network.advertised.iter().map(|interface| (accept_ra(interface), "2".to_string())));
         sysctl.push(("net.ipv6.conf.all.forwarding".into(), "1".into()));
     }
-    let image = facts.engine.image.as_ref().and_then(|i| i.digest.clone());
+    let image = facts.engine.image.as_ref();
+    let https = facts.https.as_ref();
+    let caddy = https.and_then(|h| h.image.as_ref()).and_then(|i| i.digest.clone());
     Ok(Inputs {
         config,
-        rung,
+        rung: choice.rung,
         ipv6,
-        image: image.unwrap_or_else(|| config.container.image.to_string()),
+        caddy: caddy.unwrap_or_else(|| config.server.https.image.to_string()),
+        acme_root: https.and_then(|h| h.acme_root.as_ref()).map(|r| r.sha256.clone()),
+        image: image.and_then(|i| i.digest.clone()).unwrap_or_else(|| config.container.image.to_string()),
+        command: image.map(|i| i.command.clone()).unwrap_or_default(),
+        backend: preflight::backend(facts, choice),
+        network: subnet::choose(facts)?,
         sysctl,
         effective: config.effective_yaml(!facts.database),
     })

@@ -1,23 +1,25 @@
 //! What can be known to fail is found before anything is changed.
 
+mod ports;
+
 use crate::choice::Choice;
-use crate::config::{Config, Release, Web};
+use crate::config::{Config, Firewall, Ipv6, Privilege, Release, Web};
 use crate::error::{Error, Result};
-use crate::facts::Facts;
-use crate::owned::Rung;
+use crate::facts::{Engine, Facts, Os};
+use crate::owned::{BRIDGE, Backend, Rung, own_authority};
 use crate::receipt::Receipt;
 
 /// MiB that a container engine and an image need at most.
 pub const NEED_ENGINE: u64 = 400;
 pub const NEED_IMAGE: u64 = 300;
+const NEED_CADDY: u64 = 80;
 /// MiB of memory below which the container is likely to be killed.
 const LITTLE_MEMORY: u64 = 400;
-/// The first kernel series of Alpine without `ip_tables` (3.23 has 6.18).
-const NO_IP_TABLES: (u32, u32) = (6, 18);
+/// What iptables-nft is called, which an image needs where the kernel has no `ip_tables`.
+const NFT: &str = "iptables-nft";
 
 /// Refuses what cannot work, with the reason and the remedy.
 pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
-    not_yet(config)?;
     if !matches!(facts.arch.as_str(), "x86_64" | "aarch64") {
         return Err(Error::host(format!("the image does not exist for {}", facts.arch))
             .remedy("use an x86_64 or aarch64 machine"));
@@ -32,11 +34,24 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
         config.require_server()?;
     }
     running_kernel(facts, choice)?;
+    image(config, facts)?;
     programs(config, facts, choice)?;
-    ports(config, facts)?;
+    ports::check(config, facts)?;
     engine(facts)?;
-    iptables(facts, choice)?;
     space(facts)
+}
+
+/// A server keeps the port of its first start in its database: another one that is published leads nowhere.
+/// What it has written down itself is what counts, so that a port that was changed on the admin page can be
+/// followed.
+pub fn port_stays(config: &Config, facts: &Facts) -> Result<()> {
+    let wanted = config.server.port;
+    match facts.listen_port.filter(|port| facts.database && *port != wanted) {
+        None => Ok(()),
+        Some(port) => Err(Error::host(format!("server.port is {wanted}, and the server listens on {port}"))
+            .cause("it keeps its port in its database since its first start; publishing another one would cut off every client")
+            .remedy(format!("set server.port to {port}; to move, change the port on the admin page first, then here"))),
+    }
 }
 
 /// Things worth saying in the plan.
@@ -52,11 +67,44 @@ pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: 
         notes.push(format!("{open}; the rest of the plan follows from what is found"));
     }
     notes.extend(held(config, facts, receipt, choice));
+    notes.extend(out_of_reach(config, facts, receipt));
     if config.server.web == Web::Public {
         notes.push(format!(
             "server.web: public opens tcp {} for everybody, over plain http: the password can be read on its way",
             config.server.web_port
         ));
+    }
+    if config.server.web == Web::Https {
+        notes.push(page(config));
+        if config.bundle.path.is_some() && facts.https.as_ref().is_some_and(|h| h.image.is_none()) {
+            notes.push(format!("no bundle holds {}: it comes from its registry", config.server.https.image));
+        }
+    }
+    if config.container.privilege == Privilege::Documented {
+        // accept_privileged has allowed it; it is called what it is all the same.
+        let whoever = match config.server.web {
+            Web::Local => "whoever controls the container",
+            Web::Public | Web::Https => "whoever has the admin page's password, from anywhere,",
+        };
+        notes.push(format!("container.privilege: documented: {whoever} is root on this host"));
+    }
+    if facts.memory_mib > 0 && u64::from(config.container.memory) > facts.memory_mib {
+        notes.push(format!(
+            "container.memory: {} MiB are more than this host has ({} MiB): the limit is without effect",
+            config.container.memory, facts.memory_mib
+        ));
+    }
+    notes.extend(filters(config, facts, choice));
+    if facts.engine.settings.no_iptables {
+        notes.push(
+            "the engine makes no firewall rules (iptables: false in /etc/docker/daemon.json): clients reach the internet \
+             only where rules of your own masquerade the container's network, and the server sees no client's address"
+                .into(),
+        );
+    }
+    if facts.os.init == "systemd" && facts.services.get("docker").is_some_and(|d| d.installed && d.runlevels.is_empty())
+    {
+        notes.push("docker is not started at boot, and the container with it: `systemctl enable docker`".into());
     }
     if facts.os.diskless {
         notes.push("the root file system lives in memory: commit with `lbu` what must survive a reboot".into());
@@ -73,6 +121,33 @@ pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: 
     notes
 }
 
+/// Who can open the page, and what its certificate is worth.
+fn page(config: &Config) -> String {
+    let (https, host) = (&config.server.https, config.server.host.as_deref().unwrap_or("SERVER"));
+    let open = format!("server.web: https opens tcp {} and {} for everybody", https.port, https.http_port);
+    match (own_authority(config), &https.acme_directory) {
+        (true, _) => format!(
+            "{open}; {host} is an address, so the certificate comes from an authority that Caddy makes here: browsers warn until \
+             its root certificate is imported, whose fingerprint is told at the end"
+        ),
+        (false, directory) => {
+            let authority = directory.as_ref().map_or("the certificate authority".to_string(), ToString::to_string);
+            format!("{open}; {authority} must reach this host as {host} there, before there is a certificate")
+        }
+    }
+}
+
+/// Settings that were given otherwise than at the server's first start, which is the only time it reads them.
+fn out_of_reach(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Option<String> {
+    let taken = receipt.map(|r| &r.first_start).filter(|_| facts.database)?;
+    let differs = |(key, value): &(String, serde_json::Value)| {
+        key != "server.port" && taken.get(key).is_some_and(|then| then != value)
+    };
+    let keys: Vec<String> = config.first_start().into_iter().filter(differs).map(|(key, _)| key).collect();
+    let keys = Some(keys.join(", ")).filter(|k| !k.is_empty())?;
+    Some(format!("{keys}: read at the server's first start only; change this on the admin page as well"))
+}
+
 /// Since when the kernel is held, and what is newer.
 pub fn held(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: &Choice) -> Option<String> {
     let release = choice.release.as_deref()?.parse::<Release>().ok()?;
@@ -85,16 +160,6 @@ pub fn held(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: &
         None => String::new(),
     };
     Some(format!("{} is held{since}: it gets no security fixes meanwhile{newer}", release.pin()))
-}
-
-/// Settings that the configuration knows and this version cannot carry out yet.
-fn not_yet(config: &Config) -> Result<()> {
-    let key = match () {
-        () if config.server.web == Web::Https => "server.web: https",
-        () => return Ok(()),
-    };
-    Err(Error::host(format!("{key}: this version cannot do that yet"))
-        .remedy("leave the setting out; `awg-install render config` shows the defaults"))
 }
 
 /// A kernel that was upgraded since the boot has taken the running one's modules away: nothing that is not
@@ -126,18 +191,39 @@ pub fn programs_of(rung: Rung) -> &'static [&'static str] {
     }
 }
 
+/// One that is here must fit; what is to be pulled from a registry may need a login.
+fn image(config: &Config, facts: &Facts) -> Result<()> {
+    match &facts.engine.image {
+        Some(image) => image.misfit(&config.container.image.to_string(), &facts.arch).map_or(Ok(()), Err),
+        None if facts.apk.as_ref().is_some_and(|a| a.bundled) => Ok(()),
+        None => config.require_login(),
+    }
+}
+
+/// All that an image must have: the mode's programs, and iptables for the kernel that runs it.
+pub fn wanted(rung: Rung, backend: Backend) -> impl Iterator<Item = &'static str> {
+    programs_of(rung).iter().copied().chain((backend == Backend::Nft).then_some(NFT))
+}
+
 fn programs(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     let known = facts.engine.image.as_ref().and_then(|i| i.programs.as_ref());
     let (Some(known), None) = (known, &choice.open) else { return Ok(()) };
-    match lacking(known, choice.rung) {
+    match lacking(known, choice.rung, backend(facts, choice)) {
         missing if missing.is_empty() => Ok(()),
+        missing if missing == [NFT] => Err(Error::host(format!(
+            "kernel {} has no ip_tables, and {} brings iptables-legacy only",
+            will_run(facts, choice),
+            config.container.image
+        ))
+        .cause("in every mode the container would restart for ever")
+        .remedy("name an image that has iptables-nft as well, or use a kernel with ip_tables (Alpine 3.21, 3.22)")),
         missing => Err(image_lacks(&config.container.image.to_string(), choice.rung, &missing)),
     }
 }
 
 /// Programs of a mode that an image does not have.
-pub fn lacking(known: &[String], rung: Rung) -> Vec<&'static str> {
-    programs_of(rung).iter().filter(|p| !known.iter().any(|k| k == *p)).copied().collect()
+pub fn lacking(known: &[String], rung: Rung, backend: Backend) -> Vec<&'static str> {
+    wanted(rung, backend).filter(|p| !known.iter().any(|k| k == p)).collect()
 }
 
 pub fn image_lacks(image: &str, rung: Rung, missing: &[&str]) -> Error {
@@ -145,46 +231,31 @@ pub fn image_lacks(image: &str, rung: Rung, missing: &[&str]) -> Error {
         .remedy("name an image that has it (container.image), or another mode")
 }
 
-fn ports(config: &Config, facts: &Facts) -> Result<()> {
-    if let Some(container) = &facts.container {
-        if container.revision.is_empty() {
-            return Err(Error::host(format!(
-                "a container named {} exists that this program did not make",
-                config.container.name
-            ))
-            .remedy("choose another container.name, or remove that container"));
-        }
-        // Our own container holds its ports.
-        return Ok(());
-    }
-    let taken = |key: &str, port: u16, held: Option<&String>| match held {
-        None => Ok(()),
-        Some(by) => {
-            let by = if by.is_empty() { "a process that cannot be told".to_string() } else { by.clone() };
-            Err(Error::host(format!("{key} {port} is taken"))
-                .cause(format!("{by} listens on it"))
-                .remedy(format!("stop it, or set {key} to a free port")))
-        }
-    };
-    taken("server.port", config.server.port, facts.network.udp.get(&config.server.port))?;
-    if config.server.web == Web::Public {
-        taken("server.web_port", config.server.web_port, facts.network.tcp.get(&config.server.web_port))?;
-    }
-    Ok(())
-}
-
 fn engine(facts: &Facts) -> Result<()> {
+    usable(&facts.engine)?;
     if facts.engine.answers && !facts.engine.compose.is_empty() {
         return Ok(());
     }
     let Some(apk) = &facts.apk else {
+        let engine = &facts.engine;
+        let start = match facts.os.init.as_str() {
+            "systemd" => "systemctl enable --now docker",
+            _ => "start docker",
+        };
         return Err(Error::host("there is no container engine with compose here")
-            .cause(match &facts.engine.problem {
-                Some(why) => format!("docker is installed and does not answer: {why}"),
-                None if facts.engine.installed => "docker is installed, and its engine or compose is missing".into(),
+            .cause(match &engine.problem {
+                Some(why) => format!("docker is installed: {why}"),
+                None if engine.answers => "docker is installed, and compose is missing".into(),
+                None if engine.installed => "docker is installed, and its engine does not run".into(),
                 None => "docker is not installed".into(),
             })
-            .remedy("install docker and its compose plugin by the distribution's own means, then run this again"));
+            .remedy(match &engine.problem {
+                Some(why) if engine.installed => {
+                    format!("see why ({why}): `journalctl -u docker`; then run this again")
+                }
+                None if engine.installed && !engine.answers => format!("{start}; then run this again"),
+                _ => format!("{}; then run this again", packages_of(&facts.os)),
+            }));
     };
     for package in ["docker", "docker-cli-compose"] {
         let answered = apk.asked || apk.offered_problem.is_some();
@@ -197,22 +268,140 @@ fn engine(facts: &Facts) -> Result<()> {
     Ok(())
 }
 
-fn iptables(facts: &Facts, choice: &Choice) -> Result<()> {
-    let release = choice.release.as_deref().unwrap_or(&facts.kernel.running);
-    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if facts.os.id == "alpine" && version >= NO_IP_TABLES && !facts.modules.loaded.contains("ip_tables") {
-        return Err(Error::host(format!(
-            "kernel {release} has no ip_tables, and the image insists on iptables-legacy"
-        ))
-        .cause("in every mode the container would restart for ever")
-        .remedy("use Alpine 3.21 or 3.22 (kernel 6.12)"));
+/// How a distribution installs docker with compose.
+fn packages_of(os: &Os) -> String {
+    match (os.id.as_str(), os.version.as_str()) {
+        ("debian", "11" | "12") => {
+            "install docker-ce and docker-compose-plugin from download.docker.com (docker-compose of Debian 12 and older \
+             is version 1)"
+                .into()
+        }
+        ("debian", _) => "apt-get install docker.io docker-cli docker-compose".into(),
+        ("ubuntu", _) => "apt-get install docker.io docker-compose-v2".into(),
+        _ => "install docker and its compose plugin by the distribution's own means".into(),
+    }
+}
+
+/// An engine that is there, and that this installation cannot work with.
+fn usable(engine: &Engine) -> Result<()> {
+    let refuse = |what: &str, why: &str, remedy: &str| Err(Error::host(what).cause(why).remedy(remedy));
+    if let Some(other) = &engine.emulated_by {
+        return refuse(
+            &format!("{other} answers in docker's place"),
+            "its networks, restarts and health checks differ, and nothing here was tried with it",
+            "install docker itself, without podman-docker",
+        );
+    }
+    if engine.settings.rootless {
+        return refuse(
+            "the container engine runs without root's rights",
+            "it can neither use the host's kernel modules nor keep the clients' addresses",
+            "use an engine that runs as root",
+        );
+    }
+    if engine.settings.user_namespace {
+        return refuse(
+            "the container engine gives root in a container another user (userns-remap)",
+            "the server's data belongs to root, and it must change the network as root",
+            "take userns-remap out of /etc/docker/daemon.json, and restart docker",
+        );
+    }
+    if engine.compose_version.starts_with("1.") {
+        return refuse(
+            &format!("docker-compose is version {}", engine.compose_version),
+            "the compose file is for version 2; the first generation has had no updates since 2023",
+            "install the compose plugin: docker-compose-plugin of Docker's own packages, docker-compose-v2 of Ubuntu",
+        );
+    }
+    if let Some(place) = &engine.other_project {
+        return refuse(
+            "a compose project named wg-easy exists that this program did not make",
+            &format!("it lives in {place}; compose would take its containers for ours"),
+            "take it down (`docker compose down` there), or give it another name (`name:` in its file)",
+        );
     }
     Ok(())
 }
 
+/// The kernel that the container will run under.
+fn will_run<'a>(facts: &'a Facts, choice: &'a Choice) -> &'a str {
+    choice.release.as_deref().unwrap_or(&facts.kernel.running)
+}
+
+/// What the container's iptables goes through under that kernel.
+pub fn backend(facts: &Facts, choice: &Choice) -> Backend {
+    if facts.legacy_tables(will_run(facts, choice)) { Backend::Legacy } else { Backend::Nft }
+}
+
+/// What the packet filter does and does not do here.
+fn filters(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
+    let (network, found) = (&config.network, &facts.network);
+    let mut notes = Vec::new();
+    if backend(facts, choice) == Backend::Nft {
+        let release = will_run(facts, choice);
+        notes.push(format!("kernel {release} has no ip_tables: the container's iptables goes through nf_tables"));
+    }
+    let open = if config.server.web == Web::Local { "" } else { " and the admin page's" };
+    if network.firewall == Firewall::Auto {
+        notes.push(format!(
+            "what filters the tunnel's port{open} is DOCKER-USER, not ufw and not the rules for the host's own ports; \
+             it is accepted there before other rules, and no other port is opened"
+        ));
+    }
+    if network.isolate {
+        let mut closed = "peers reach the internet; not each other, the admin page, this host, private and \
+            link-local ranges, metadata services"
+            .to_string();
+        let listed: Vec<String> = network.reachable.iter().map(ToString::to_string).collect();
+        if !listed.is_empty() {
+            closed.push_str(&format!("; but {}", listed.join(", ")));
+        }
+        let names: Vec<String> = config.server.dns.iter().map(ToString::to_string).collect();
+        if !names.is_empty() {
+            closed.push_str(&format!("; names are asked of {}", names.join(", ")));
+        }
+        notes.push(closed);
+    } else {
+        notes.push(
+            "network.isolate is false: peers reach the admin page, this host, its private networks and its \
+             metadata service, which may hold passwords"
+                .into(),
+        );
+    }
+    notes.extend(firewalls(facts));
+    if network.ipv6 == Ipv6::Auto && !found.ipv6 {
+        notes.push("IPv6 is switched off on this host: the tunnel has none either".into());
+    }
+    notes
+}
+
+/// Firewalls beside our rules that swallow forwarded packets or flush what is not theirs.
+fn firewalls(facts: &Facts) -> Vec<String> {
+    let found = &facts.network;
+    let mut notes = Vec::new();
+    if let Some(file) = &found.forward_drop {
+        notes.push(format!(
+            "{file} drops forwarded packets that it does not name, whatever iptables accepts: let it accept \
+             `iifname \"{BRIDGE}\"` and `oifname \"{BRIDGE}\"` in its forward chain, or no packet of a peer comes through"
+        ));
+    }
+    for name in &found.firewalls {
+        notes.push(match name.as_str() {
+            "ufw" => "ufw is on: its rules do not apply to what docker publishes, and it leaves ours alone".into(),
+            "firewalld" => "firewalld is on: restart docker and awg-firewall after it was reloaded".into(),
+            name => format!(
+                "the service {name} loads rules of its own: when it is restarted, docker's rules and ours go; \
+                 restart docker and awg-firewall then"
+            ),
+        });
+    }
+    notes
+}
+
 fn space(facts: &Facts) -> Result<()> {
-    let need = [(!facts.engine.installed, NEED_ENGINE), (facts.engine.image.is_none(), NEED_IMAGE)];
+    let caddy = facts.https.as_ref().is_some_and(|h| h.image.is_none());
+    let need =
+        [(!facts.engine.installed, NEED_ENGINE), (facts.engine.image.is_none(), NEED_IMAGE), (caddy, NEED_CADDY)];
     let need: u64 = need.iter().filter(|(wanted, _)| *wanted).map(|(_, mib)| mib).sum();
     match facts.free_mib.get("/").filter(|free| **free < need) {
         None => Ok(()),

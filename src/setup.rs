@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::cli::Cli;
-use crate::config::{Config, Loaded, MAX_FILE, Secret, Sources, load};
+use crate::config::{Config, Loaded, MAX_FILE, MAX_TOKEN, Secret, Sources, load};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::owned::CONFIG;
@@ -13,6 +13,7 @@ use crate::receipt::Receipt;
 /// The configuration with its password in hand, where one is still needed.
 pub fn configuration(host: &Host, cli: &Cli) -> Result<Config> {
     let mut config = loaded(host, cli)?.config;
+    registry_input(&mut config)?;
     let begun = Receipt::load(host).ok().flatten().is_some_and(|r| r.first_start_pending());
     let database = host.exists(format!("{}/data/wg-easy.db", config.container.directory)) && !begun;
     if database || config.server.password.is_some() {
@@ -34,6 +35,24 @@ pub fn loaded(host: &Host, cli: &Cli) -> Result<Loaded> {
     load(&Sources { file, environment: host.env_all().clone(), flags: cli.leaves.clone() })
 }
 
+/// The registry's password, where it comes on standard input. A file is read when something is pulled.
+pub fn registry_input(config: &mut Config) -> Result<()> {
+    const KEY: &str = "container.registry.password_file";
+    let registry = &mut config.container.registry;
+    if registry.password.is_none() && registry.password_file.as_deref() == Some("-") {
+        let token = Secret::from_token_text(&standard_input(KEY, MAX_TOKEN as u64 + 2)?);
+        registry.password = Some(token.map_err(|why| Error::new(Kind::Config, format!("{KEY} -: {why}")))?);
+    }
+    Ok(())
+}
+
+fn standard_input(key: &str, limit: u64) -> Result<String> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(limit).read_to_string(&mut text);
+    read.map_err(|e| Error::new(Kind::Config, format!("{key}: standard input cannot be read")).cause(e))?;
+    Ok(text)
+}
+
 fn read(host: &Host, path: &Path) -> Result<(String, String)> {
     let bytes = host.read_named(Kind::Config, "--config", path, MAX_FILE as u64)?;
     let text = String::from_utf8(bytes).map_err(|e| {
@@ -44,12 +63,7 @@ fn read(host: &Host, path: &Path) -> Result<(String, String)> {
 
 fn password(host: &Host, file: &str) -> Result<Secret> {
     let text = if file == "-" {
-        let mut text = String::new();
-        std::io::stdin()
-            .take(4096)
-            .read_to_string(&mut text)
-            .map_err(|e| Error::new(Kind::Config, "server.password_file: standard input cannot be read").cause(e))?;
-        text
+        standard_input("server.password_file", 4096)?
     } else {
         let bytes = host.read_named(Kind::Config, "server.password_file", Path::new(file), 4096)?;
         String::from_utf8(bytes)

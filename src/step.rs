@@ -14,6 +14,12 @@ use crate::owned::Owned;
 pub enum Step {
     /// Write one of the files this program owns.
     Write { file: Owned, path: String },
+    /// Keep a copy of a file that was edited by hand, beside it.
+    KeepEdited { path: String },
+    /// Remember what runs: image, files and later the data, so that it can be gone back to as one set.
+    WayBack,
+    /// A consistent copy of the server's data.
+    Backup,
     /// Copy this program to `/usr/local/sbin`, for the resume service and later use.
     InstallSelf,
     /// Add a line to `/etc/apk/repositories`.
@@ -65,12 +71,16 @@ pub enum Step {
     Prove { release: String },
     /// Set sysctl values that differ.
     Sysctl { values: Vec<(String, String)> },
+    /// Put the rules of our script in place in the host's packet filter.
+    Firewall { script: String },
     /// Create or recreate the container from the compose file.
     Compose,
     /// Wait until the server has started once: it has taken its first-start settings over.
     FirstStart,
     /// Prove that the container is what was asked for.
     Ready { interface: String },
+    /// Prove that the admin page answers over https with a certificate for this host.
+    Https { url: String },
     /// Take the resume service and the trial boot's watchdog away.
     Finish,
 }
@@ -84,10 +94,23 @@ pub const WATCHDOG_SERVICE: &str = "awg-watchdog";
 /// Looks after the container at every boot.
 pub const GUARD_SERVICE: &str = "awg-guard";
 
+/// Places the packet filter's rules.
+pub const FIREWALL_SERVICE: &str = "awg-firewall";
+/// Where systemd starts services of ours; names of OpenRC's runlevels have no dot.
+pub const SYSTEMD_TARGET: &str = "multi-user.target";
+
 impl Step {
+    /// It would mend something, rather than keep what is there from being lost.
+    pub fn is_drift(&self) -> bool {
+        !matches!(self, Step::WayBack | Step::Backup | Step::KeepEdited { .. })
+    }
+
     pub fn id(&self) -> String {
         match self {
             Step::Write { path, .. } => format!("write:{path}"),
+            Step::KeepEdited { path } => format!("keep-edited:{path}"),
+            Step::WayBack => "way-back".into(),
+            Step::Backup => "backup".into(),
             Step::InstallSelf => "install-self".into(),
             Step::Repository { url } => format!("repository:{url}"),
             Step::Packages { add, .. } => format!("packages:{}", add.join(",")),
@@ -107,9 +130,11 @@ impl Step {
             Step::Default { release, .. } => format!("default:{release}"),
             Step::Load { modules } => format!("load:{}", modules.join(",")),
             Step::Sysctl { .. } => "sysctl".into(),
+            Step::Firewall { .. } => "firewall".into(),
             Step::Compose => "compose".into(),
             Step::FirstStart => "first-start".into(),
             Step::Ready { .. } => "ready".into(),
+            Step::Https { .. } => "https".into(),
             Step::Finish => "finish".into(),
         }
     }
@@ -119,6 +144,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Write { path, file } => write!(f, "write {path} ({})", file.purpose()),
+            Step::KeepEdited { path } => write!(f, "keep a copy of {path}, which was edited by hand, beside it"),
+            Step::WayBack => write!(f, "remember the image and the files that are in use, as the way back"),
+            Step::Backup => write!(f, "back up the server's data"),
             Step::InstallSelf => write!(f, "copy this program to {}", crate::owned::SELF),
             Step::Repository { url } => write!(f, "enable the package repository {url}"),
             Step::Packages { add, what } => write!(f, "install {what}: {}", add.join(" ")),
@@ -154,11 +182,13 @@ impl fmt::Display for Step {
                 let shown: Vec<String> = values.iter().map(|(k, v)| format!("{k}={v}")).collect();
                 write!(f, "set {}", shown.join(" "))
             }
+            Step::Firewall { script } => write!(f, "put the rules of {script} in place"),
             Step::Compose => write!(f, "create the container"),
             Step::FirstStart => write!(f, "wait for the server's first start"),
             Step::Ready { interface } => {
                 write!(f, "prove it: healthy, wg0 of kind {interface}, UDP port bound, web page answers")
             }
+            Step::Https { url } => write!(f, "prove that {url} answers, with a certificate for it"),
             Step::Finish => write!(f, "remove the resume service and the watchdog"),
         }
     }

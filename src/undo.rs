@@ -201,6 +201,7 @@ fn last(host: &Host, receipt: &mut Receipt) -> Result<()> {
     let own = receipt.steps.iter().position(|e| e.id == "install-self" && e.state != State::Undone);
     let directories = kept_directories(receipt);
     host.remove_tree(receipt::COPIES)?;
+    host.remove_tree(receipt::WAY_BACK)?;
     build::remove_cache(host)?;
     host.remove_file(receipt::PATH)?;
     host.remove_empty_dir(STATE_DIR);

@@ -166,14 +166,14 @@ fn a_signal_stops_between_steps_and_the_next_run_goes_on() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let root = Root::fresh();
         // The pull takes a while; meanwhile the operator changes their mind.
-        root.write("/.fakeroot/knobs", "FAKE_SLOW='docker pull*'\n");
+        root.write("/.fakeroot/knobs", "FAKE_SLOW='engine-post /images/create*'\n");
         let child = std::process::Command::new(support::program())
             .args(["--root", root.dir().to_str().unwrap(), "--unattended", "--config", CONFIG])
             .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        let pulling = || root.read("/.fakeroot/commands").contains("docker pull");
+        let pulling = || root.read("/.fakeroot/commands").contains("engine-post /images/create");
         for _ in 0..600 {
             if pulling() {
                 break;
@@ -282,7 +282,7 @@ fn what_was_cut_off_is_done_once_more_from_the_start() {
         "apk --wait 300 fix --reinstall --depends docker docker-cli-compose",
         "apk --wait 300 fix --reinstall --depends linux-lts",
         "docker image rm ghcr.io/wg-easy/wg-easy:15",
-        "docker pull --quiet ghcr.io/wg-easy/wg-easy:15",
+        "engine-post /images/create?fromImage=ghcr.io/wg-easy/wg-easy&tag=15&platform=linux/amd64",
         "depmod 6.12.50-0-lts",
     ] {
         assert!(commands.iter().any(|c| c.starts_with(wanted)), "{wanted} in {commands:#?}");

@@ -19,7 +19,7 @@ const STATE: &str = "/var/lib/awg-install";
 /// A host with the engine running, that otherwise is as it was.
 fn connected() -> Root {
     let root = Root::fresh();
-    for name in ["docker", "engine-get"] {
+    for name in ["docker", "engine-get", "engine-post"] {
         std::fs::copy(root.path("/.fakeroot/later/docker"), root.path(&format!("/.fakeroot/bin/{name}"))).unwrap();
     }
     root.write("/run/docker.sock", "");
@@ -154,8 +154,9 @@ fn what_cannot_be_made_leaves_nothing() {
     with("FAKE_CUT_PACKAGE", "kmod-34.2-r0.apk", 5, "kmod-34.2-r0.apk: is not the package that was asked for");
     with("FAKE_CUT_PACKAGE", "evil-1-r0.apk", 5, "no index of an enabled repository lists it");
     let mut root = connected();
-    root.set("FAKE_FAIL", "docker pull*");
-    fails(&root, &[], 6, "pulling the image failed");
+    root.set("FAKE_PULL_SAYS", "500 manifest unknown");
+    fails(&root, &[], 6, "pulling ghcr.io/wg-easy/wg-easy:15 failed");
+    root.unset("FAKE_PULL_SAYS");
     root.set("FAKE_FAIL", "docker save*");
     fails(&root, &[], 6, "saving the image failed");
     let root = connected();

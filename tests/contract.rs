@@ -104,6 +104,12 @@ fn normal(value: &mut Value) {
             }
         }
         Value::Array(list) => list.iter_mut().for_each(normal),
+        // A note says since when a kernel is held: since today.
+        Value::String(text) => {
+            if let Some((before, (_, after))) = text.split_once("held since ").map(|(b, a)| (b, a.split_at(10))) {
+                *text = format!("{before}held since 2026-01-02{after}");
+            }
+        }
         _ => {}
     }
 }

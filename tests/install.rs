@@ -7,6 +7,7 @@ use std::process::Command;
 use support::tree::LEFT_BY_ROLLBACK;
 use support::{CONFIG, CONFIG_TEXT, LTS, MODULE, PASSWORD, PASSWORD_FILE, Root, VIRT, repository};
 
+const MODULE_TEXT: &str = "module:\n  source: file\n  path: /root/amneziawg.ko\n";
 const DATABASE: &str = "/opt/wg-easy/data/wg-easy.db";
 
 #[test]
@@ -74,6 +75,33 @@ fn the_password_stays_nowhere() {
     assert_eq!(known, ["/etc/awg-install/config.yaml", "/opt/wg-easy/wg-easy.env", PASSWORD_FILE]);
     root.run(&["resume"]).expect(0);
     assert_eq!(root.files_with(PASSWORD), [PASSWORD_FILE], "only where the operator put it");
+}
+
+/// It is taken out where the server has taken it over, and not before: a database alone says nothing.
+#[test]
+fn the_password_stays_until_the_server_has_it() {
+    let mut root = Root::prepared(&[], &format!("mode: userspace\n{CONFIG_TEXT}").replace(MODULE_TEXT, ""));
+    root.set("FAKE_NOT_SET_UP", "1");
+    assert!(root.install().expect(6).err.contains("leads to the setup"));
+    assert!(root.exists(DATABASE));
+    let known = root.files_with(PASSWORD);
+    for file in ["/etc/awg-install/config.yaml", "/opt/wg-easy/wg-easy.env", PASSWORD_FILE] {
+        assert!(known.iter().any(|k| k == file), "{file}: {known:?}");
+    }
+    root.unset("FAKE_NOT_SET_UP");
+    root.reboot();
+    root.install().expect(0);
+    assert_eq!(root.files_with(PASSWORD), [PASSWORD_FILE]);
+}
+
+/// What is hostile to a reader on the way reaches the engine whole.
+#[test]
+fn a_hostile_password() {
+    const HOSTILE: &str = r#"it's "5\" `$HOME` ${X} \' #\"#;
+    let root = Root::prepared(&[], &format!("mode: userspace\n{CONFIG_TEXT}").replace(MODULE_TEXT, ""));
+    root.write(PASSWORD_FILE, &format!("{HOSTILE}\n"));
+    root.install().expect(0);
+    assert_eq!(root.files_with("${X}"), [PASSWORD_FILE]);
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn what_fails_on_the_way_is_resumed_by_another_run() {
         "apk *add*docker*",
         "apk *add*linux-lts*",
         "rc-service docker start",
-        "docker pull*",
+        "engine-post /images/create*",
         "depmod 6*",
         "update-extlinux*",
         "extlinux --once*",
@@ -284,7 +284,8 @@ fn an_engine_is_not_stopped_under_somebody_elses_container() {
     root.write("/var/lib/docker/stuck-port", "");
     root.write("/var/lib/docker/containers/shop/running", "");
     root.write("/opt/wg-easy/compose.yaml", "edited\n");
-    root.install().expect(6).says("port is already allocated");
+    let ran = root.run(&["install", "--unattended", "--config", CONFIG, "--replace-edited"]);
+    ran.expect(6).says("port is already allocated");
     assert!(!root.commands().iter().any(|c| c == "rc-service docker stop"));
 }
 

@@ -311,7 +311,7 @@ fn the_guard_frees_a_port_that_a_power_cut_left_taken() {
 #[test]
 fn the_guard_does_not_go_on_with_what_never_ran() {
     let mut root = Root::fresh();
-    root.set("FAKE_FAIL", "docker pull*");
+    root.set("FAKE_FAIL", "engine-post*");
     root.install().expect(6);
     root.forget_commands();
     root.run(&["guard"]).expect(0).says("nothing to look after");

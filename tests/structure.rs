@@ -13,20 +13,33 @@ const LAYERS: &[&[&str]] = &[
     &["error"],
     &["age", "unpack", "yaml"],
     &["host"],
-    &["config", "initramfs", "module"],
+    &["config", "drift", "initramfs", "module"],
     &["seal"],
     // What can be known of a host; no decision is made here.
-    &["bundle", "catalog", "facts", "fetch"],
+    &["bundle", "catalog", "facts", "fetch", "pull"],
     &["packages", "sources"],
     // Data that decisions are made of.
     &["drivers", "owned", "step", "receipt"],
     // Decisions: pure functions, see PURE.
     &["choice", "preflight", "plan", "recipe"],
     // What people see, and what acts.
-    &["bootable", "bootloader", "build", "cli", "container", "daemon", "image", "kernel", "proof", "reboot", "report"],
+    &[
+        "bootable",
+        "bootloader",
+        "build",
+        "cli",
+        "container",
+        "daemon",
+        "https",
+        "image",
+        "kernel",
+        "proof",
+        "reboot",
+        "report",
+    ],
     &["backup"],
     &["change", "status"],
-    &["apply", "doctor", "undo"],
+    &["apply", "doctor", "undo", "wayback"],
     &["run", "setup"],
     &["main"],
 ];
@@ -43,6 +56,7 @@ const PURE: &[&str] = &[
     "age",
     "choice",
     "config",
+    "drift",
     "drivers",
     "initramfs",
     "module",
@@ -58,8 +72,12 @@ const PURE: &[&str] = &[
 /// Text that only the named files may contain, and why.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("serde_yaml", &["src/yaml.rs"], "one place knows the YAML library"),
-    ("minijinja", &["src/owned.rs"], "one place fills templates"),
-    ("reqwest", &["src/fetch", "src/fetch.rs", "src/host.rs", "src/host/http.rs"], "the network"),
+    ("minijinja", &["src/owned", "src/owned.rs"], "one place fills templates"),
+    (
+        "reqwest",
+        &["src/fetch", "src/fetch.rs", "src/host.rs", "src/host/http", "src/host/http.rs", "src/host/tls.rs"],
+        "the network",
+    ),
     ("Command::new", &["src/host/command.rs"], "commands run through one door"),
     ("std::process::", &["src/host", "src/host.rs", "src/main.rs", "src/receipt.rs"], "exit code; number of the run"),
     (

@@ -4,7 +4,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from . import catalog, disk, material, registry, repository, standin, toolchain
+from . import catalog, debian, disk, material, registry, repository, standin, toolchain
 from .machine import CATALOG_ADDRESS, REGISTRY_ADDRESS, REPOSITORY_ADDRESS, Machine
 
 
@@ -31,16 +31,28 @@ class Bench:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return disk.base(self.cache, self.repository, alpine, size, self.authority, loader, cmdline)
 
-    def machine(self, directory, image, hardware, kernels, catalog_server=None):
-        """A machine that reaches its repository, with these kernels, the registry, and the
-        catalog where it has one."""
+    def disk_of(self, host):
+        """What the machine of a scenario starts with, made unless it is there."""
+        if host["distribution"] == "alpine":
+            return self.base(host["alpine"], host["disk"], host["loader"], host["cmdline"])
+        with open(self.cache / "disks" / "lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return debian.base(self.cache, self.material, self.authority)
+
+    def boot_of(self, distribution):
+        """What is booted in place of the disk's own loader, or None."""
+        return debian.boot(self.material) if distribution == "debian" else None
+
+    def machine(self, directory, image, hardware, kernels, catalog_server=None, gate=None):
+        """A machine that reaches its repository, with these kernels, the registry (through its
+        gate, where it has one), and the catalog where it has one."""
         server = repository.Server(self.repository.offer(kernels))
         for name in kernels:
             if name.endswith(toolchain.SUFFIX):
                 made = standin.source(name.removesuffix(toolchain.SUFFIX), self.material, self.cache)
                 server.share("module-source.tar", made)
         ports = {f"{REPOSITORY_ADDRESS}:80": server.port,
-                 f"{REGISTRY_ADDRESS}:443": self.registry.port}
+                 f"{REGISTRY_ADDRESS}:443": (gate or self.registry).port}
         if catalog_server:
             ports[f"{CATALOG_ADDRESS}:443"] = catalog_server.port
         return Machine(directory, image, hardware, ports, server)

@@ -47,6 +47,7 @@ def _parser():
                     help="kernels that its repository offers")
     up.add_argument("--alpine", default="3.22.1", metavar="VERSION")
     up.add_argument("--loader", default=disk.DEFAULT_LOADER, choices=list(disk.LOADERS))
+    up.add_argument("--distribution", default="alpine", choices=["alpine", "debian"])
     up.add_argument("--from", dest="snapshot", metavar="SNAPSHOT", help="start from a snapshot")
     up.add_argument("--disk", metavar="FILE", help="boot this disk, as it is, and keep its changes")
     up.add_argument("--memory", type=int, default=1536, metavar="MIB")
@@ -118,7 +119,7 @@ def _up(options, cache):
     settings = {
         "kernels": options.kernels.split(","), "alpine": options.alpine, "files": files,
         "memory": options.memory, "processors": options.processors, "disk": options.disk,
-        "loader": options.loader,
+        "loader": options.loader, "distribution": options.distribution,
     }
     if options.snapshot:
         settings["from"] = str(cache / "snapshots" / f"{options.snapshot}.qcow2")

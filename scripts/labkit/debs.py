@@ -190,12 +190,16 @@ Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled "false";
 """
 
 
+def mirror():
+    """Where packages come from."""
+    return os.environ.get("AWG_LAB_DEBIAN_URL") or _machine_mirror()
+
+
 def _sources(suite):
-    mirror = os.environ.get("AWG_LAB_DEBIAN_URL") or _machine_mirror()
-    sources = [(mirror, suite)]
+    sources = [(mirror(), suite)]
     if suite == "bookworm":
         # Newer kernel sources come to an older release by its security suite.
-        security = mirror.rstrip("/").removesuffix("/debian") + "/debian-security"
+        security = mirror().rstrip("/").removesuffix("/debian") + "/debian-security"
         sources.append((security, f"{suite}-security"))
     return sources
 

@@ -1,9 +1,12 @@
-"""Three container images for the lab, made without a container engine.
+"""Container images for the lab, made without a container engine.
 
 `upstream` is like ghcr.io/wg-easy/wg-easy:15: awg, awg-quick and userspace
 programs, no module. `module` is like an image that brings its module along:
 /lib/modules/amneziawg.ko and a version file, no userspace program. `older` is
-`upstream` with an awg of another generation than the module. Programs
+`upstream` with an awg of another generation than the module, `broken` is
+`upstream` with a server that ends at once. `newer` is the next version of
+`upstream`, which works; `damaging` another, whose server damages the
+database at its start and ends. `caddy` is like docker.io/library/caddy:2. Programs
 come from Debian's packages, the server from `images/app`; see its header for
 what it does and does not do.
 """
@@ -24,6 +27,10 @@ SERVER = Path(__file__).resolve().parent / "images" / "app"
 MODULE_KERNEL = "6.12.50-0-lts"
 UPSTREAM = "wg-easy/wg-easy:15"
 OLDER = "lab/wg-easy-older:15"
+CADDY = "library/caddy:2"
+NEWER = "lab/wg-easy-newer:15"
+DAMAGING = "lab/wg-easy-damaging:15"
+BROKEN = "lab/wg-easy-broken:15"
 WITH_MODULE = ("wg-easy:latest", "lab/wg-easy-module:15")
 
 _LIB = "usr/lib/x86_64-linux-gnu"
@@ -61,6 +68,11 @@ _PROGRAMS = {
     "libreadline8t64": [f"{_LIB}/libreadline.so.8*"],
     "wireguard-tools": ["usr/bin/wg", "usr/bin/wg-quick"],
 }
+_CADDY = {
+    "libc6": _PROGRAMS["libc6"],
+    "libzstd1": _PROGRAMS["libzstd1"],
+    "caddy": ["usr/bin/caddy"],
+}
 _USERSPACE = {"wireguard-go": ["usr/bin/wireguard-go"]}
 
 _APPLETS = """
@@ -88,6 +100,13 @@ done
 exec /usr/libexec/awg "$@"
 """
 
+# As wg-easy ends with a database that it cannot read.
+_BROKEN_SERVER = b"""#!/bin/sh
+echo 'Migrating database...'
+echo 'Failed to connect to Database: LibsqlError: SQLITE_CORRUPT: database disk image is malformed' >&2
+exit 1
+"""
+
 _KMOD_NAMES = ("depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod")
 
 _ENVIRONMENT = {
@@ -98,6 +117,18 @@ _ENVIRONMENT = {
     "INSECURE": "false",
     "INIT_ENABLED": "false",
     "DISABLE_IPV6": "false",
+}
+
+# As in the image that the Caddy project publishes.
+_CADDY_CONFIG = {
+    "Env": [
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "CADDY_VERSION=v2.6.2", "XDG_CONFIG_HOME=/config", "XDG_DATA_HOME=/data",
+    ],
+    "Cmd": ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"],
+    "WorkingDir": "/srv",
+    "ExposedPorts": {"80/tcp": {}, "443/tcp": {}, "443/udp": {}, "2019/tcp": {}},
+    "Labels": {"org.opencontainers.image.title": "stand-in for the image of Caddy"},
 }
 
 # As in the real image: it asks `wg`, so it never succeeds in AmneziaWG mode.
@@ -111,6 +142,14 @@ _HEALTH_CHECK = {
     "Retries": 3,
 }
 
+_SERVER_CONFIG = {
+    "Env": [f"{name}={value}" for name, value in _ENVIRONMENT.items()],
+    "Cmd": ["/usr/bin/dumb-init", "/app/server"],
+    "WorkingDir": "/app",
+    "Healthcheck": _HEALTH_CHECK,
+    "Labels": {"org.opencontainers.image.title": "stand-in for wg-easy"},
+}
+
 _CREATED = "2026-01-01T00:00:00Z"
 _OCI = "application/vnd.oci.image"
 
@@ -118,7 +157,7 @@ _OCI = "application/vnd.oci.image"
 def build(material, cache):
     """Builds the images; reference -> OCI layout directory."""
     cache = Path(cache)
-    packages = debs.fetch([*_PROGRAMS, *_USERSPACE], cache)
+    packages = debs.fetch([*_PROGRAMS, *_USERSPACE, *_CADDY], cache)
     module = standin.module(MODULE_KERNEL, material, cache)
     key = _inputs_digest([*packages.values(), module, *SERVER.iterdir(), Path(__file__),
                           Path(standin.__file__)])
@@ -130,9 +169,14 @@ def build(material, cache):
         userspace = _userspace_layer(packages)
         _write_layout(partial / "upstream", [base, userspace, server])
         _write_layout(partial / "older", [base, userspace, _older_layer(base), server])
+        _write_layout(partial / "broken", [base, userspace, server, _broken_layer()])
         _write_layout(partial / "module", [base, _module_layer(module), server])
+        _write_layout(partial / "newer", [base, userspace, server, _release_layer()])
+        _write_layout(partial / "damaging", [base, userspace, server, _damaging_layer()])
+        _write_layout(partial / "caddy", [_caddy_layer(packages)], _CADDY_CONFIG)
         partial.rename(home)
-    return {UPSTREAM: home / "upstream", OLDER: home / "older"} | {ref: home / "module" for ref in WITH_MODULE}
+    single = {UPSTREAM: "upstream", OLDER: "older", BROKEN: "broken", NEWER: "newer", DAMAGING: "damaging", CADDY: "caddy"}
+    return {ref: home / name for ref, name in (single | dict.fromkeys(WITH_MODULE, "module")).items()}
 
 
 def size(layout):
@@ -206,9 +250,29 @@ def _userspace_layer(packages):
     return layer
 
 
+def _caddy_layer(packages):
+    layer = _Layer()
+    for directory in ("config", "data", "etc/caddy", "lib64", "srv", "usr/bin", _LIB):
+        layer.directory(directory)
+    for directory in ("tmp", "dev", "proc", "sys"):
+        layer.directory(directory, 0o1777 if directory == "tmp" else 0o755)
+    for name, patterns in _CADDY.items():
+        layer.package(packages[name], patterns)
+    layer.link("lib64/ld-linux-x86-64.so.2", f"/{_LIB}/ld-linux-x86-64.so.2")
+    layer.file("etc/passwd", b"root:x:0:0:root:/root:/sbin/nologin\n", 0o644)
+    layer.file("etc/group", b"root:x:0:\n", 0o644)
+    return layer
+
+
 def _older_layer(base):
     layer = _Layer()
     layer.file(_AWG, other_generation(base.content(_AWG)), 0o755)
+    return layer
+
+
+def _broken_layer():
+    layer = _Layer()
+    layer.file("app/server", _BROKEN_SERVER, 0o755)
     return layer
 
 
@@ -217,6 +281,31 @@ def _module_layer(module):
     version = f"{MODULE_KERNEL.split('-')[0]}\n".encode()
     layer.file("lib/modules/amneziawg.ko", module.read_bytes(), 0o644)
     layer.file("etc/amneziawg-kernel-version.txt", version, 0o644)
+    return layer
+
+
+def _release_layer():
+    layer = _Layer()
+    layer.directory("etc")
+    layer.file("etc/wg-easy-release", b"the version after the one in upstream\n", 0o644)
+    return layer
+
+
+def damaging(server):
+    """The server with a migration that goes wrong: it has changed the database when it ends."""
+    opened = "  open_database\n"
+    if server.count(opened) != 1:
+        raise standin.Failed(f"the server opens its database {server.count(opened)} times, not once")
+    return server.replace(opened, opened + (
+        "  sql <<< 'DELETE FROM clients_table; CREATE TABLE half_migrated (id INTEGER);'\n"
+        "  echo 'SqliteError: no such column: expires_at' >&2\n"
+        "  exit 1\n"))
+
+
+def _damaging_layer():
+    layer = _Layer()
+    layer.directory("app")
+    layer.file("app/server", damaging((SERVER / "server").read_text()).encode(), 0o755)
     return layer
 
 
@@ -275,7 +364,8 @@ def _matches(name, pattern):
     return Path(name).match(pattern) and name.count("/") == pattern.count("/")
 
 
-def _write_layout(home, layers):
+def _write_layout(home, layers, runs=None):
+    """`runs` is what a container of it runs and with which environment."""
     blobs = home / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 
@@ -288,13 +378,7 @@ def _write_layout(home, layers):
     packed = [blob(f"{_OCI}.layer.v1.tar+gzip", gzip.compress(data, 6, mtime=0)) for data in plain]
     config = {
         "created": _CREATED, "architecture": "amd64", "os": "linux",
-        "config": {
-            "Env": [f"{name}={value}" for name, value in _ENVIRONMENT.items()],
-            "Cmd": ["/usr/bin/dumb-init", "/app/server"],
-            "WorkingDir": "/app",
-            "Healthcheck": _HEALTH_CHECK,
-            "Labels": {"org.opencontainers.image.title": "stand-in for wg-easy"},
-        },
+        "config": runs or _SERVER_CONFIG,
         "rootfs": {
             "type": "layers",
             "diff_ids": [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in plain],

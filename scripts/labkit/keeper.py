@@ -58,10 +58,11 @@ def keep(cache, name):
     try:
         image = options.get("disk")
         if not image:
-            base = options.get("from") or bench.base(
-                options["alpine"], loader=options["loader"])
+            base = options.get("from") or bench.disk_of(
+                {**options, "disk": "2G", "cmdline": ""})
             image = disk.overlay(Path(base), place / "disk.qcow2")
-        hardware = Hardware(options["memory"], options["processors"])
+        hardware = Hardware(options["memory"], options["processors"],
+                            boot=bench.boot_of(options["distribution"]))
         machine = bench.machine(place, image, hardware, options["kernels"])
         machine.start()
         machine.wait_up(_BOOT_LIMIT)

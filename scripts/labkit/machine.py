@@ -28,6 +28,8 @@ class Hardware:
     processors: int = 1
     cache: str = "writeback"
     network: bool = True
+    # A kernel and its command line, given directly (see debian.py); else the disk boots itself.
+    boot: object = None
     # Further disks: one to read from, one for files that go in and out (see transfer.py).
     media: Path | None = None
     transfer: Path | None = None
@@ -67,6 +69,8 @@ class Machine:
         for name in ("agent.sock", "console.sock"):
             (self.dir / name).unlink(missing_ok=True)
         command = self._command()
+        if self.hardware.boot and not kernel:
+            kernel, append = self.hardware.boot.kernel, self.hardware.boot.append
         if kernel:
             command += ["-kernel", str(kernel), "-append", append]
         with open(self.dir / "qemu.log", "ab") as log:

@@ -71,7 +71,7 @@ def record(bench, scenarios, scenario, binary, path):
 def inputs(bench, scenarios, maker, binary):
     host = maker.host
     found = {
-        "base": bench.base(host["alpine"], host["disk"], host["loader"], host["cmdline"]).name,
+        "base": bench.disk_of(host).name,
         "scenario": hashlib.sha256(maker.text.encode()).hexdigest(),
         "binary": hashlib.sha256(binary.read_bytes()).hexdigest() if binary else None,
     }

@@ -14,15 +14,18 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-from . import debs, images
+from . import debs, images, variants
 
 NAMES = ("ghcr.io", "registry.lab", "modules.lab", "localhost")
 ADDRESSES = ("10.0.2.100", "10.0.2.102", "127.0.0.1")
+# Who may pull where a login is asked for.
+USER, PASSWORD = "reader", "a token of the registry"
 
 _READY_LIMIT = 20
 _VALID_DAYS = 800
@@ -44,8 +47,10 @@ def start(cache, material, host="127.0.0.1"):
     _sweep(home)
     run = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=home))
     registry = Registry(run, program, authority, host)
+    registry.layouts = built
     try:
-        for reference, layout in built.items():
+        made = variants.made(built[images.UPSTREAM], run / "variants")
+        for reference, layout in [*built.items(), *made.items()]:
             registry.publish(reference, layout)
         registry.launch()
     except BaseException:
@@ -73,7 +78,19 @@ class Registry:
         self.log = run / "registry.log"
         self.ca = authority / "ca.crt"
         self._run, self._program, self._authority = run, program, authority
-        self._process = None
+        self._process, self._accounts = None, None
+        # The same images for whoever logs in.
+        self._guarded, self._lock = None, threading.Lock()
+        self.layouts = {}  # reference -> OCI layout, as at the start
+
+    def point(self, tag, image):
+        """Has a tag lead to what the lab has made for another reference; to its own again with `image` None."""
+        known = {reference.rpartition("/")[2]: layout for reference, layout in self.layouts.items()}
+        known |= self.layouts
+        wanted = image or tag
+        if wanted not in known:
+            raise Failed(f"no image {wanted}; there are {', '.join(sorted(self.layouts))}")
+        return self.publish(tag, known[wanted])
 
     def publish(self, reference, layout):
         """Makes an image (OCI layout) available as `repository:tag`."""
@@ -96,7 +113,7 @@ class Registry:
     def launch(self):
         """Starts the program (again, after stop_serving) and waits until it answers."""
         self.port = self.port or _free_port(self.host)
-        config = self._run / "config.yml"
+        config = self._run / f"{self.log.stem}.yml"
         config.write_text(json.dumps(self._configuration(), indent=1))
         with open(self.log, "ab") as log:
             # Ends with the thread that started it, even where that is killed.
@@ -107,6 +124,18 @@ class Registry:
             )
         atexit.register(self.stop)
         self._wait_until_ready()
+
+    def with_login(self):
+        """Port of a registry that has the same images and asks for a login."""
+        with self._lock:
+            if self._guarded is None:
+                guarded = Registry(self._run, self._program, self._authority, self.host)
+                guarded.log = self._run / "guarded.log"
+                guarded._accounts = self._run / "accounts"
+                guarded._accounts.write_text(f"{USER}:{_bcrypt(PASSWORD)}\n")
+                guarded.launch()
+                self._guarded = guarded
+        return self._guarded.port
 
     def stop_serving(self):
         """Ends the program and keeps port and images: a registry that is down."""
@@ -122,11 +151,15 @@ class Registry:
     def stop(self):
         """Ends the registry and removes what it stored."""
         self.stop_serving()
+        if self._guarded is not None:
+            self._guarded.stop_serving()
         atexit.unregister(self.stop)
         shutil.rmtree(self._run, ignore_errors=True)
 
     def _configuration(self):
+        guard = {"htpasswd": {"realm": "lab", "path": str(self._accounts)}}
         return {
+            **({"auth": guard} if self._accounts else {}),
             "version": "0.1",
             "log": {"level": "info", "accesslog": {"disabled": False}},
             "storage": {
@@ -153,12 +186,26 @@ class Registry:
                     f"https://{self.host}:{self.port}/v2/", timeout=5, context=trust
                 ):
                     return
+            except urllib.error.HTTPError as refused:
+                refused.close()
+                if refused.code == 401 and self._accounts:
+                    return
+                raise Failed(f"docker-registry answers with {refused.code}") from None
             except (urllib.error.URLError, OSError) as error:
                 if time.monotonic() > end:
                     raise Failed(
                         f"docker-registry gave no answer within {_READY_LIMIT} s: {error}"
                     ) from None
             time.sleep(0.1)
+
+
+def _bcrypt(password):
+    """As docker-registry wants it. Perl is on every Debian, and Python has lost its crypt module."""
+    done = subprocess.run(["perl", "-e", "print crypt($ARGV[0], $ARGV[1])", password, "$2y$05$" + "lab." * 5 + "lO"],
+                          capture_output=True, text=True)
+    if done.returncode != 0 or not done.stdout.startswith("$2y$05$"):
+        raise Failed("perl makes no bcrypt hash here")
+    return done.stdout
 
 
 def _sweep(home):

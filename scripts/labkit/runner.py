@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import catalog, debs, disk, material, products, standin, steps, transfer
+from . import catalog, debs, disk, gate, material, products, registry, standin, steps, transfer
 from .bench import Bench
 from .channel import Rebooted, Silent, TimedOut
 from .machine import Hardware
@@ -22,6 +22,8 @@ _BOOT_LIMIT = 300
 _BINARY = "/root/awg-install"
 # In texts of a scenario: the key that its catalog is signed with.
 _CATALOG_KEY = "${CATALOG_KEY}"
+# What a scenario plays the tunnel's peer with.
+_PEER = Path(__file__).with_name("peer.sh")
 
 
 @dataclass
@@ -128,7 +130,7 @@ def _run_scenario(scenario, scenarios, bench, binary, options):
     # Made outside the story and its time limit; kept for the next run.
     bench.repository.offer(host["kernels_offered"])
     if not host["from"]:
-        bench.base(host["alpine"], host["disk"], host["loader"], host["cmdline"])
+        bench.disk_of(host)
     narrative = Narrative(place / "narrative.txt", live=options.jobs == 1)
     narrative.plain(f"== {scenario.name}: {scenario.about}")
     stage = _Stage(scenario, scenarios, bench, binary, place, narrative)
@@ -157,7 +159,8 @@ class _Stage:
     def __init__(self, scenario, scenarios, bench, binary, place, narrative):
         self.scenario, self.scenarios, self.bench, self.binary = scenario, scenarios, bench, binary
         self.place, self.narrative = place, narrative
-        self.trees, self.machine, self.catalog, self.boot = {}, None, None, None
+        self.trees, self.machine, self.catalog, self.gate, self.boot = {}, None, None, None, None
+        self.moved_tags = set()  # of the registry, which other scenarios use as well
         self.tell, self.console = narrative.tell, place / "console.log"
 
     @property
@@ -175,15 +178,19 @@ class _Stage:
             self.trees = json.loads(base.with_suffix(".trees.json").read_text())
             story = f"boots the machine that was kept as `{host['from']}`"
         else:
-            base = self.bench.base(host["alpine"], host["disk"], host["loader"], host["cmdline"])
-            story = f"boots a fresh Alpine {host['alpine']} on linux-virt by {host['loader']}"
+            base = self.bench.disk_of(host)
+            story = (f"boots a fresh Alpine {host['alpine']} on linux-virt by {host['loader']}"
+                     if host["distribution"] == "alpine" else "boots a fresh Debian with its own docker")
             story += f", kernel options {host['cmdline']}" if host["cmdline"] else ""
         image = disk.overlay(base, self.place / "disk.qcow2")
         if self.scenario.catalog:
             self.catalog = self.bench.catalog(self.place, self.binary)
             self.catalog.change(**(host["catalog"] or {}))
+        if self.scenario.gated:
+            self.gate = gate.Gate(self.bench.registry)
+            self.gate.set(host["registry"])
         self.machine = self.bench.machine(
-            self.place, image, self._hardware(), host["kernels_offered"], self.catalog)
+            self.place, image, self._hardware(), host["kernels_offered"], self.catalog, self.gate)
         story += "" if host["network"] == "user" else ", without a network"
         self.tell(f"{story} ({host['memory']} MiB, {host['disk']} disk, {host['cache']} cache)")
         self.machine.start()
@@ -195,7 +202,8 @@ class _Stage:
 
     def _hardware(self):
         host = self.scenario.host
-        hardware = Hardware(host["memory"], host["processors"], host["cache"], host["network"] != "none")
+        hardware = Hardware(host["memory"], host["processors"], host["cache"], host["network"] != "none",
+                            self.bench.boot_of(host["distribution"]))
         if host["media"]:
             files = {name: products.kept_path(self.bench, name) for name in host["media"]}
             hardware.media = disk.media(files, self.place / "media.img")
@@ -212,14 +220,19 @@ class _Stage:
         self.tell(f"up, running {hello.release}")
 
     def lab_file(self, name):
-        """Files that the lab makes: `module/KERNEL` and `patched/FROM/TO`."""
+        """Files that the lab has or makes: `module/KERNEL`, `patched/FROM/TO`, `authority/FILE` and `peer.sh`."""
         kind, _, rest = name.partition("/")
         material_, cache = self.bench.material, self.bench.cache
         if kind == "module":
             return standin.module(rest, material_, cache).read_bytes()
         if kind == "patched":
             return standin.patched_vermagic(*rest.split("/"), material_, cache).read_bytes()
-        raise steps.Failed(f"no file {name} in the lab; there are module/KERNEL, patched/FROM/TO")
+        if kind == "authority" and rest in ("ca.crt", "ca.key"):
+            return registry.ca_cert(cache).with_name(rest).read_bytes()
+        if name == _PEER.name:
+            return _PEER.read_bytes()
+        raise steps.Failed(f"no file {name} in the lab; there are module/KERNEL, patched/FROM/TO, "
+                           f"authority/ca.crt, authority/ca.key, {_PEER.name}")
 
     def save_snapshot(self, name):
         target = products.snapshot_path(self.bench, name)
@@ -238,11 +251,15 @@ class _Stage:
         return target.stat().st_size
 
     def close(self, keep):
+        for tag in self.moved_tags:
+            self.bench.registry.point(tag, None)
         if self.machine:
             self.machine.cut_power()
             self.machine.server.stop()
         if self.catalog:
             self.catalog.stop()
+        if self.gate:
+            self.gate.stop()
         for pattern in ("put-*", "*.img"):
             for leftover in self.place.glob(pattern):
                 leftover.unlink()

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from . import disk
+from . import disk, gate
 
 # What a catalog can be like; see catalog.py.
 CATALOG_STATES = ("good", "tampered", "tampered-module", "expired", "wrong-key", "rolled-back")
@@ -29,6 +29,8 @@ _ACTIONS = {
 _HOST = {
     # As Alpine's: what the disk and the network need are modules of lts, and built into virt.
     "kernels_offered": ["6.12.50-0-virt", "6.12.50-0-lts.modular"],
+    # `debian`: Debian 13 with its own docker and systemd, on the lab's kernel.
+    "distribution": "alpine",
     "alpine": "3.22.1", "from": None,
     "disk": "2G", "memory": 1536, "processors": 1, "cache": "writeback", "binary": True,
     "loader": disk.DEFAULT_LOADER,
@@ -40,8 +42,11 @@ _HOST = {
     "media": [],
     # What https://modules.lab/ serves: {modules: [KERNEL], kernels: [KERNEL], state: STATE}.
     "catalog": None,
+    # What its registry is like from the start; see gate.py.
+    "registry": "up",
 }
 _NETWORKS = ("user", "none")
+_DISTRIBUTIONS = ("alpine", "debian")
 _CATALOG = {"modules", "kernels", "state"}
 # A file's name on a disk and in the cache.
 _KEPT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,60}")
@@ -71,6 +76,12 @@ class Scenario:
     def kept(self):
         """Names of the files that its run leaves for others."""
         return [step["keep"]["as"] for step in self.steps if "keep" in step]
+
+    @property
+    def gated(self):
+        """Whether its machine has a registry of its own state."""
+        states = [self.host["registry"], *(step["registry"] for step in self.steps if "registry" in step)]
+        return any(state != "up" for state in states)
 
     @property
     def catalog(self):
@@ -145,9 +156,18 @@ def _check_step(where, step):
             raise Invalid(f"{where}: keep needs a path, and as which plain file name it is kept")
     if "catalog" in step:
         _check_catalog(where, step["catalog"])
+    if "registry" in step:
+        _check_registry(where, step["registry"])
 
 
 def _check_host(where, host):
+    distribution = host.get("distribution", "alpine")
+    if distribution not in _DISTRIBUTIONS:
+        raise Invalid(f"{where}: no distribution {distribution}; there are {', '.join(_DISTRIBUTIONS)}")
+    if distribution != "alpine":
+        for key in ("loader", "cmdline", "alpine", "disk"):
+            if key in host:
+                raise Invalid(f"{where}: there is no choice of {key} with {distribution}")
     network = host.get("network", "user")
     if network not in _NETWORKS:
         raise Invalid(f"{where}: no network {network}; there are {', '.join(_NETWORKS)}")
@@ -155,10 +175,16 @@ def _check_host(where, host):
         raise Invalid(f"{where}: a machine without a network reaches no catalog")
     if host.get("cmdline") and host.get("from"):
         raise Invalid(f"{where}: cmdline belongs to the scenario that makes {host['from']}")
+    _check_registry(where, host.get("registry", "up"))
     if not isinstance(host.get("media", []), list):
         raise Invalid(f"{where}: media is a list of kept files")
     if host.get("catalog") is not None:
         _check_catalog(f"{where}: catalog", host["catalog"])
+
+
+def _check_registry(where, state):
+    if state not in gate.STATES:
+        raise Invalid(f"{where}: no state {state} of a registry; there are {', '.join(gate.STATES)}")
 
 
 def _check_catalog(where, wanted):

@@ -19,6 +19,7 @@ _NEEDED = {
     "binutils": ("program", "strip"),
     "xz-utils": ("program", "xz"),
     "cpio": ("program", "cpio"),
+    "mmdebstrap": ("program", "mmdebstrap"),
 }
 
 

@@ -354,7 +354,7 @@ fn start_and_prove(host: &Host, config: &Config, report: &Report, record: &Recor
     if !still::start(host, &record.container)? {
         container::up(host, config)?;
     }
-    let seen = container::prove(host, config, &record.interface)?;
+    let seen = container::prove(host, config, None, &record.interface)?;
     report.proof(&record.interface, config.server.port, seen.web);
     Ok(())
 }

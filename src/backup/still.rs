@@ -54,7 +54,7 @@ impl Still<'_> {
         let mut still = Still { host, name: name.into(), how: None, found, since: Instant::now() };
         if found == State::Runs {
             still.act(How::Pause)?;
-            if accepted(&host.engine_post(&format!("/containers/{name}/pause"))) {
+            if accepted(&host.engine_do(&format!("/containers/{name}/pause"))) {
                 return Ok(still);
             }
             // The engine cannot freeze here, or it has just crashed.
@@ -62,7 +62,7 @@ impl Still<'_> {
         }
         if matches!(found, State::Runs | State::Restarts) {
             still.act(How::Stop)?;
-            let stopped = host.engine_post(&format!("/containers/{name}/stop"));
+            let stopped = host.engine_do(&format!("/containers/{name}/stop"));
             if !accepted(&stopped) {
                 return Err(refused(name, "stopped", &stopped));
             }
@@ -133,7 +133,7 @@ fn go_on(host: &Host, name: &str, how: How) -> Result<()> {
         if state(host, name)? != before {
             break;
         }
-        let reply = host.engine_post(&format!("/containers/{name}/{verb}"));
+        let reply = host.engine_do(&format!("/containers/{name}/{verb}"));
         if accepted(&reply) {
             break;
         }
@@ -151,7 +151,7 @@ pub(super) fn stop(host: &Host, name: &str) -> Result<()> {
     let verb = match state(host, name)? {
         State::Absent | State::Stopped => return Ok(()),
         State::Paused => {
-            let reply = host.engine_post(&format!("/containers/{name}/unpause"));
+            let reply = host.engine_do(&format!("/containers/{name}/unpause"));
             if !accepted(&reply) {
                 return Err(refused(name, "resumed", &reply));
             }
@@ -159,7 +159,7 @@ pub(super) fn stop(host: &Host, name: &str) -> Result<()> {
         }
         State::Runs | State::Restarts => "stop",
     };
-    let reply = host.engine_post(&format!("/containers/{name}/{verb}"));
+    let reply = host.engine_do(&format!("/containers/{name}/{verb}"));
     if accepted(&reply) { Ok(()) } else { Err(refused(name, "stopped", &reply)) }
 }
 
@@ -168,7 +168,7 @@ pub(super) fn start(host: &Host, name: &str) -> Result<bool> {
     if state(host, name)? == State::Absent {
         return Ok(false);
     }
-    let reply = host.engine_post(&format!("/containers/{name}/start"));
+    let reply = host.engine_do(&format!("/containers/{name}/start"));
     if accepted(&reply) { Ok(true) } else { Err(refused(name, "started", &reply)) }
 }
 

@@ -10,15 +10,16 @@ use super::manifest::{BundledImage, BundledModule, IMAGE, INDEX, Manifest, Membe
 use super::trust::Trust;
 use super::write::Writer;
 use super::{MANIFEST, SIGNATURE, read, verify};
-use crate::config::{Config, Flavour, Mode, PackageSource, Release};
+use crate::config::{Config, Flavour, Mode, PackageSource, Release, Web};
 use crate::error::{Error, Kind, Result};
 use crate::facts::{self, engine};
 use crate::fetch;
 use crate::host::{Host, Limits, files::sha256};
+use crate::pull;
 
 /// Where it is put together; nothing stays there.
 const WORK: &str = "/var/lib/awg-install/cache/create";
-/// Seconds for the image, both ways.
+/// Seconds for writing the image.
 const IMAGE_TIME: u64 = 3600;
 /// What every installation needs. `alpine-base` is on every host: with it, packages that come along by themselves
 /// where others are installed (docker-openrc) are found here as well.
@@ -78,6 +79,10 @@ fn preflight(host: &Host, config: &Config, order: &Order) -> Result<()> {
     if order.sign.is_some() && host.which("minisign").is_none() {
         return Err(Error::host("minisign is not installed, and the bundle is to be signed")
             .remedy("`apk add minisign`, or leave --sign out and hand over the sha256"));
+    }
+    if order.image && config.server.web == Web::Https {
+        return Err(Error::new(Kind::Config, "server.web: https: a bundle holds the server's image and not Caddy's")
+            .remedy("make it with --server-web local; where it is used, load Caddy's image first (`docker save`, `docker load`)"));
     }
     if order.image && host.which("docker").is_none() {
         return Err(Error::host("docker is not installed, and the image is taken from it")
@@ -191,15 +196,11 @@ fn image(
         Some(image) => image,
         None => {
             say(&format!("pulling {reference}"));
-            host.run(cmd!(sh, "docker pull --quiet {reference}"), Limits::seconds(IMAGE_TIME), "pulling the image")?;
-            let pulled = engine::image(host, &reference);
-            pulled.ok_or_else(|| Error::step(format!("{reference} was pulled and cannot be inspected")))?
+            pull::from_registry(host, config, &config.container.image, arch)?
         }
     };
-    let wanted = engine::platform(arch);
-    if image.architecture != wanted {
-        return Err(Error::new(Kind::Artifact, format!("{reference} is for {}, not {wanted}", image.architecture))
-            .remedy("pull the image for this architecture"));
+    if let Some(misfit) = image.misfit(&reference, arch) {
+        return Err(Error { kind: Kind::Artifact, ..misfit });
     }
     let place = format!("{WORK}/{IMAGE}");
     let save = cmd!(sh, "docker save -o {place} {reference}");

@@ -6,19 +6,41 @@ use std::ffi::OsStr;
 use clap::builder::{PossibleValue, StyledStr, TypedValueParser};
 use clap::{Arg, ArgMatches, Command, Error};
 
+use super::Exit;
 use crate::config::{Leaf, LeafKind, leaves};
-
-/// The id of the flag that exists only to be refused.
-pub(super) const PASSWORD: &str = "server-password";
 
 /// Every configuration flag, to be taken by all commands.
 pub(super) fn args() -> Vec<Arg> {
     leaves().iter().filter_map(|leaf| Some(arg(leaf, leaf.flag()?))).collect()
 }
 
-/// The flag that people will try, known so that it can be refused with the alternatives.
-pub(super) fn password() -> Arg {
-    Arg::new(PASSWORD).long(PASSWORD).global(true).hide(true).num_args(0..=1).value_parser(Unchecked::default())
+/// Flags that people will try, known so that they can be refused with the alternatives.
+pub(super) fn passwords() -> impl Iterator<Item = Arg> {
+    let refused = |name: String| {
+        let arg = Arg::new(name.clone()).long(name).global(true).hide(true);
+        arg.num_args(0..=1).value_parser(Unchecked::default())
+    };
+    secrets().map(move |leaf| refused(dashed(leaf)))
+}
+
+/// Refuses a secret on the command line, without repeating it.
+pub(super) fn refuse_passwords(matches: &ArgMatches) -> Result<(), Exit> {
+    let Some(leaf) = secrets().find(|leaf| matches.contains_id(&dashed(leaf))) else { return Ok(()) };
+    let (flag, variable) = (dashed(leaf), leaf.variable().unwrap_or_default());
+    Err(Exit::usage(
+        "a password on the command line is visible to every user of this host",
+        &format!(
+            "put it in a file (--{flag}-file FILE), in {variable}, or give it on standard input (--{flag}-file -)"
+        ),
+    ))
+}
+
+fn secrets() -> impl Iterator<Item = &'static Leaf> {
+    leaves().iter().filter(|leaf| leaf.secret)
+}
+
+fn dashed(leaf: &Leaf) -> String {
+    leaf.path.replace(['.', '_'], "-")
 }
 
 /// The values that were given, by dotted path.

@@ -44,8 +44,9 @@ and status --wait return.";
 const SOURCES: &str = "Where settings come from:
   Every key of the configuration file is also a flag (server.port: --server-port) and an environment variable \
 (AWG_SERVER_PORT). A flag wins over the environment, the environment over the file. --help lists the flags, \
-`awg-install render example` prints a file with every key explained. The password has no flag: use \
---server-password-file FILE (- for standard input) or AWG_SERVER_PASSWORD.";
+`awg-install render example` prints a file with every key explained. Passwords have no flag: use \
+--server-password-file FILE (- for standard input) or AWG_SERVER_PASSWORD, and --container-registry-password-file \
+or AWG_CONTAINER_REGISTRY_PASSWORD.";
 
 /// What the help of two commands says about them.
 pub(super) const BACKUP: &str = "Copy the server's data, as it is at one moment, into one file.
@@ -68,7 +69,7 @@ pub(super) fn version() -> String {
 
 /// What `parse` takes: everything documented, and what is known only to be refused.
 pub(super) fn command() -> Command {
-    documented().arg(flags::password())
+    documented().args(flags::passwords())
 }
 
 /// Everything that help and completions know.

@@ -144,6 +144,10 @@ fn a_password_on_the_command_line_is_refused_and_not_repeated() {
         }
         assert!(!text.contains("hunter2"), "{text}");
     }
+    let text = refused(&["upgrade", "--container-registry-password", "hunter2"]);
+    for way in ["--container-registry-password-file FILE", "AWG_CONTAINER_REGISTRY_PASSWORD"] {
+        assert!(text.contains(way) && !text.contains("hunter2"), "{text}");
+    }
     for line in [&["--server-pasword=hunter2hunter2"][..], &["--server-pasword", "hunter2hunter2"]] {
         assert!(!refused(line).contains("hunter2"));
     }

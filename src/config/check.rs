@@ -1,5 +1,7 @@
 //! Rules that tie keys to each other. What a single value may be is its type's business.
 
+mod https;
+
 use std::net::IpAddr;
 
 use super::{Config, Fallback, Loaded, Mode, ModuleSource, Origin, PackageSource, Privilege, Web};
@@ -12,7 +14,9 @@ pub(super) fn check(loaded: &Loaded) -> Result<()> {
     module(loaded, config)?;
     bundle(loaded, config)?;
     server(loaded, config)?;
+    https::check(loaded, config)?;
     lists(loaded, config)?;
+    registry(loaded, config)?;
     container(loaded, config)
 }
 
@@ -39,6 +43,21 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// What a pull cannot do without, where a login at the registry is configured.
+    pub fn require_login(&self) -> Result<()> {
+        let login = &self.container.registry;
+        if login.username.is_none() || login.password.is_some() || login.password_file.is_some() {
+            return Ok(());
+        }
+        let message = "container.registry.password: missing, and container.registry.username is given";
+        Err(Error::new(Kind::Config, message)
+            .cause("a password that was given directly, or on standard input, is not kept on the host")
+            .remedy(
+                "give container.registry.password_file, AWG_CONTAINER_REGISTRY_PASSWORD, or \
+                     --container-registry-password-file - for standard input",
+            ))
     }
 }
 
@@ -255,11 +274,34 @@ fn lists(loaded: &Loaded, config: &Config) -> Result<()> {
         ("backup.recipients", config.backup.recipients.iter().map(ToString::to_string).collect()),
         ("server.dns", server.dns.iter().map(ToString::to_string).collect::<Vec<_>>()),
         ("server.allowed_ips", server.allowed_ips.iter().map(ToString::to_string).collect()),
+        ("network.reachable", config.network.reachable.iter().map(ToString::to_string).collect()),
     ] {
         let repeated = list.iter().enumerate().find(|(i, entry)| list[..*i].contains(entry));
         if let Some((_, entry)) = repeated {
             return wrong(loaded, key, format!("lists {entry} twice"), "leave one of them out");
         }
+    }
+    Ok(())
+}
+
+/// A login is a name and a password.
+fn registry(loaded: &Loaded, config: &Config) -> Result<()> {
+    const FILE: &str = "container.registry.password_file";
+    let login = &config.container.registry;
+    let file = login.password_file.as_deref();
+    for (key, given) in [("container.registry.password", login.password.is_some()), (FILE, file.is_some())] {
+        if given && login.username.is_none() {
+            let remedy = format!("add the user name, or leave {key} out");
+            return wrong(loaded, key, "is given without container.registry.username", remedy);
+        }
+    }
+    if file == Some("-") && config.server.password_file.as_deref() == Some("-") {
+        let remedy = "put one of the two passwords in a file";
+        return wrong(loaded, FILE, "is standard input, and so is server.password_file", remedy);
+    }
+    if file.is_some_and(|f| f != "-" && !f.starts_with('/')) {
+        let remedy = "write it from the root: /root/registry.password";
+        return wrong(loaded, FILE, "is no absolute path, and an upgrade reads it again", remedy);
     }
     Ok(())
 }

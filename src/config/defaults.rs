@@ -89,7 +89,14 @@ impl Default for Server {
             ipv6_cidr: None,
             allowed_ips: Vec::new(),
             web: Web::Local,
+            https: Https::default(),
         }
+    }
+}
+
+impl Default for Https {
+    fn default() -> Self {
+        Self { image: ImageRef::caddy(), port: 443, http_port: 80, email: None, acme_directory: None, acme_root: None }
     }
 }
 
@@ -97,17 +104,19 @@ impl Default for Container {
     fn default() -> Self {
         Self {
             image: ImageRef::standard(),
+            registry: Registry::default(),
             name: ContainerName::standard(),
             directory: AbsolutePath::known("/opt/wg-easy"),
             privilege: Privilege::Least,
             accept_privileged: false,
+            memory: 512,
         }
     }
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { ipv6: Ipv6::Auto, isolate: true, firewall: Firewall::Auto }
+        Self { ipv6: Ipv6::Auto, isolate: true, reachable: Vec::new(), firewall: Firewall::Auto }
     }
 }
 

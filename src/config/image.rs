@@ -10,6 +10,9 @@ pub const KNOWN_MAJOR: u32 = 15;
 /// Upstream's repositories, whose `latest` is an older major version.
 const UPSTREAM: [&str; 3] = ["ghcr.io/wg-easy/wg-easy", "docker.io/weejewel/wg-easy", "weejewel/wg-easy"];
 
+/// The registry that a reference without one means.
+pub const DOCKER_HUB: &str = "docker.io";
+
 /// `[registry[:port]/]path[:tag][@sha256:digest]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRef {
@@ -24,9 +27,28 @@ impl ImageRef {
         Self { repository: UPSTREAM[0].into(), tag: Some(KNOWN_MAJOR.to_string()), digest: None }
     }
 
+    /// What the Caddy project publishes.
+    pub(super) fn caddy() -> Self {
+        Self { repository: "docker.io/library/caddy".into(), tag: Some("2".into()), digest: None }
+    }
+
     /// Registry and path, without tag and digest.
     pub fn repository(&self) -> &str {
         &self.repository
+    }
+
+    /// The registry it comes from, as a login names it.
+    pub fn registry(&self) -> &str {
+        match self.repository.split_once('/') {
+            Some(("index.docker.io", _)) => DOCKER_HUB,
+            Some((first, _)) if is_registry(first) => first,
+            _ => DOCKER_HUB,
+        }
+    }
+
+    /// Registry and path as the engine writes them: what is Docker Hub's goes without its name.
+    pub fn familiar(&self) -> &str {
+        familiar(&self.repository)
     }
 
     pub fn tag(&self) -> Option<&str> {
@@ -43,6 +65,23 @@ impl ImageRef {
         digest_rule(digest)?;
         Ok(Self { digest: Some(digest.to_string()), ..self.clone() })
     }
+}
+
+/// Two references (with a tag, a digest or neither) into the same repository.
+pub fn same_repository(one: &str, other: &str) -> bool {
+    fn repository(text: &str) -> &str {
+        let name = text.split_once('@').map_or(text, |(name, _)| name);
+        let slash = name.rfind('/').map_or(0, |at| at + 1);
+        familiar(name[slash..].find(':').map_or(name, |colon| &name[..slash + colon]))
+    }
+    repository(one) == repository(other)
+}
+
+/// The major version that a version of wg-easy such as `15.1.0` says, where it is another one than this release
+/// knows. What begins with no number (`edge`) says nothing.
+pub fn unknown_major(version: &str) -> Option<String> {
+    let number = digits(version);
+    (!number.is_empty() && number.parse() != Ok(KNOWN_MAJOR)).then(|| number.to_string())
 }
 
 impl fmt::Display for ImageRef {
@@ -89,8 +128,7 @@ text!(ImageRef, "ImageRef");
 
 fn repository_rule(text: &str) -> Result<(), String> {
     let mut parts: Vec<&str> = text.split('/').collect();
-    let registry = |p: &str| p.contains(['.', ':']) || p == "localhost";
-    if parts.len() > 1 && registry(parts[0]) {
+    if parts.len() > 1 && is_registry(parts[0]) {
         let (host, port) = parts[0].split_once(':').unwrap_or((parts[0], "1"));
         let host_good = !host.is_empty()
             && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
@@ -112,6 +150,23 @@ fn repository_rule(text: &str) -> Result<(), String> {
     } else {
         Err("is not an image reference such as ghcr.io/wg-easy/wg-easy:15 (small letters, no scheme)".into())
     }
+}
+
+/// Whether the first part of a reference is a registry's name.
+fn is_registry(part: &str) -> bool {
+    part.contains(['.', ':']) || part == "localhost"
+}
+
+fn familiar(repository: &str) -> &str {
+    let path = ["docker.io/", "index.docker.io/"].iter().find_map(|hub| repository.strip_prefix(hub));
+    let path = path.unwrap_or(repository);
+    path.strip_prefix("library/").filter(|name| !name.contains('/')).unwrap_or(path)
+}
+
+/// The number that a version begins with.
+fn digits(version: &str) -> &str {
+    let number = version.trim_start_matches('v');
+    &number[..number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len())]
 }
 
 fn tag_rule(tag: &str) -> Result<(), String> {
@@ -140,8 +195,7 @@ fn version_rule(image: &ImageRef) -> Result<(), String> {
     if upstream && image.digest.is_none() && matches!(tag, None | Some("latest")) {
         return Err(format!("means version 14 upstream; write the tag :{KNOWN_MAJOR}"));
     }
-    let number = tag.unwrap_or_default().trim_start_matches('v');
-    let digits = &number[..number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len())];
+    let digits = digits(tag.unwrap_or_default());
     match digits.parse::<u32>() {
         Ok(major) if major != KNOWN_MAJOR => {
             Err(format!("is wg-easy {major}; this release knows only version {KNOWN_MAJOR}"))
@@ -177,6 +231,38 @@ mod tests {
         assert_eq!(image.digest(), Some(digest.as_str()));
         let plain: ImageRef = "ghcr.io/wg-easy/wg-easy:15".parse().unwrap();
         assert_eq!(plain.pinned(&digest).unwrap().to_string(), pinned);
+    }
+
+    #[test]
+    fn registries_and_the_names_that_the_engine_gives() {
+        for (reference, registry, familiar) in [
+            ("wg-easy:15", "docker.io", "wg-easy"),
+            ("docker.io/library/wg-easy:15", "docker.io", "wg-easy"),
+            ("docker.io/weejewel/wg-easy:15", "docker.io", "weejewel/wg-easy"),
+            ("index.docker.io/me/app:1", "docker.io", "me/app"),
+            ("library/a/b:1", "docker.io", "library/a/b"),
+            ("ghcr.io/wg-easy/wg-easy:15", "ghcr.io", "ghcr.io/wg-easy/wg-easy"),
+            ("localhost/app", "localhost", "localhost/app"),
+            ("registry.example:443/a/b:x", "registry.example:443", "registry.example:443/a/b"),
+        ] {
+            let image: ImageRef = reference.parse().unwrap();
+            assert_eq!((image.registry(), image.familiar()), (registry, familiar), "{reference}");
+        }
+        let digest = format!("wg-easy@sha256:{}", "0".repeat(64));
+        assert!(same_repository(&digest, "docker.io/library/wg-easy:15"));
+        assert!(same_repository("reg.example:5000/a:1", "reg.example:5000/a"));
+        assert!(!same_repository(&digest, "ghcr.io/wg-easy/wg-easy:15"));
+        assert!(!same_repository("reg.example:5000/a", "reg.example:6000/a"));
+    }
+
+    #[test]
+    fn versions_that_an_image_says_it_has() {
+        for known in ["15", "15.1.0", "v15.0.0-beta.1", "edge", "", "nightly-14"] {
+            assert_eq!(unknown_major(known), None, "{known}");
+        }
+        for (version, major) in [("14", "14"), ("v16.0.1", "16"), ("99999999999999", "99999999999999")] {
+            assert_eq!(unknown_major(version).as_deref(), Some(major));
+        }
     }
 
     #[test]

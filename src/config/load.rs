@@ -146,16 +146,18 @@ fn nested<'a>(values: impl Iterator<Item = (&'a str, &'a Value)>) -> Value {
 /// A password and a password file together are a mistake within one source; across sources
 /// the stronger one wins, as for any other key.
 fn settle_passwords(layers: &mut Layers) -> Result<()> {
-    const DIRECT: &str = "server.password";
-    const FILE: &str = "server.password_file";
-    let (direct, file) = (layers.rank(DIRECT), layers.rank(FILE));
-    if direct == 0 || file == 0 {
-        return Ok(());
+    for direct in leaves().iter().filter(|l| l.secret).map(|l| l.path.as_str()) {
+        let file = format!("{direct}_file");
+        let ranks = (layers.rank(direct), layers.rank(&file));
+        match ranks {
+            (0, _) | (_, 0) => {}
+            (one, other) if one == other => {
+                let message = format!("{file}: {direct} is given as well");
+                return Err(Error::new(Kind::Config, message).remedy("keep one of them"));
+            }
+            (weak, strong) => drop(layers.values.remove(if weak < strong { direct } else { &file })),
+        }
     }
-    if direct == file {
-        return Err(Error::new(Kind::Config, format!("{FILE}: {DIRECT} is given as well")).remedy("keep one of them"));
-    }
-    layers.values.remove(if direct < file { DIRECT } else { FILE });
     Ok(())
 }
 

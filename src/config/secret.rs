@@ -12,6 +12,8 @@ use crate::error::{Error, Kind, Result};
 pub const REDACTED: &str = "[redacted]";
 /// wg-easy lets nobody log in with a shorter one.
 pub const MIN_PASSWORD: usize = 12;
+/// The longest password of a registry; some are keys in JSON.
+pub const MAX_TOKEN: usize = 16384;
 
 /// Text that is wiped from memory when dropped; only [`Secret::expose`] shows it.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,6 +31,13 @@ impl Secret {
         let text = text.strip_suffix('\r').unwrap_or(text);
         check_password(text)?;
         Ok(Self::new(text))
+    }
+
+    /// A registry's password or token out of a file's or standard input's text.
+    pub fn from_token_text(text: &str) -> std::result::Result<Self, String> {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        token_rule(text).map(|()| Self::new(text))
     }
 
     pub fn expose(&self) -> &str {
@@ -58,6 +67,15 @@ fn rule(password: &str) -> std::result::Result<(), String> {
     Ok(())
 }
 
+/// Registries make their passwords by rules of their own: some are documents of several lines.
+fn token_rule(token: &str) -> std::result::Result<(), String> {
+    match token.len() {
+        0 => Err("is empty".into()),
+        1..=MAX_TOKEN => Ok(()),
+        _ => Err(format!("is longer than {MAX_TOKEN} bytes")),
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(REDACTED)
@@ -78,6 +96,18 @@ impl Serialize for Secret {
 
 /// An optional secret. Where a program reads back what it wrote, the mark means "not kept".
 pub(super) fn kept<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Secret>, D::Error> {
+    read(deserializer, rule)
+}
+
+/// The same for a registry's password.
+pub(super) fn token<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<Secret>, D::Error> {
+    read(deserializer, token_rule)
+}
+
+fn read<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    rule: fn(&str) -> std::result::Result<(), String>,
+) -> std::result::Result<Option<Secret>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
         Some(text) if text != REDACTED => {
             rule(&text).map(|()| Some(Secret::new(text))).map_err(serde::de::Error::custom)

@@ -9,7 +9,7 @@ use super::*;
 mod errors;
 mod mutation;
 
-/// The whole of a configuration, no key at its default.
+/// The whole of a configuration, no key at its default but one of the two ports that an authority asks at.
 pub(super) const FULL: &str = r#"
 version: 1
 mode: kernel
@@ -47,15 +47,25 @@ server:
     - 0.0.0.0/0
     - "::/0"
   web: https
+  https:
+    image: registry.example.org:5000/my/caddy:2.10
+    port: 443
+    http_port: 8080
+    email: admin@example.org
+    acme_directory: https://ca.example.org/acme/acme/directory
+    acme_root: /srv/ca.pem
 container:
   image: registry.example.org:5000/my/wg-easy:15.1
+  registry: {username: "robot$lab", password: "short#"}
   name: wg
+  memory: 700
   directory: /srv/wg
   privilege: documented
   accept_privileged: true
 network:
   ipv6: "off"
-  isolate: false
+  isolate: true
+  reachable: [192.168.10.0/24]
   firewall: none
 backup:
   keep: 9
@@ -165,17 +175,18 @@ fn every_leaf_explains_itself() {
             assert!(choices.iter().any(|c| *default == c.word));
         }
     }
-    assert_eq!(leaves().len(), 45);
+    assert_eq!(leaves().len(), 57);
     let secrets: Vec<&str> = leaves().iter().filter(|l| l.secret).map(|l| l.path.as_str()).collect();
-    assert_eq!(secrets, ["server.password"]);
-    assert_eq!(super::leaf::leaf("server.password").unwrap().flag(), None);
+    assert_eq!(secrets, ["server.password", "container.registry.password"]);
+    assert!(secrets.iter().all(|path| super::leaf::leaf(path).unwrap().flag().is_none()));
 }
 
 #[test]
 fn a_full_file_sets_every_key_but_those_that_exclude_each_other() {
     let loaded = loaded(&file(FULL));
     let unset: Vec<&str> = leaves().iter().filter(|l| !loaded.is_set(&l.path)).map(|l| l.path.as_str()).collect();
-    assert_eq!(unset, ["module.path", "module.source_url", "module.source_sha256", "server.password_file"]);
+    let excluded = ["server.password_file", "container.registry.password_file"];
+    assert_eq!(unset, [&["module.path", "module.source_url", "module.source_sha256"][..], &excluded].concat());
     assert_eq!(loaded.config.kernel.release.exact().unwrap().pin(), "linux-lts=6.12.50-r0");
     assert_eq!(loaded.config.server.password.as_ref().unwrap().expose(), r#"it's a "quoted" $(secret) # word"#);
     assert_eq!(*loaded.origin("kernel.reboot"), Origin::File { path: "config.yaml".into(), line: Some(11) });
@@ -266,9 +277,10 @@ fn effective_values_load_again_without_the_password() {
     assert!(text.contains("keep: 7  # environment AWG_BACKUP_KEEP"), "{text}");
     assert!(text.contains(r#"dns: ["9.9.9.9"]  # flag --server-dns"#), "{text}");
     assert!(text.contains("# password: [redacted]  # config.yaml:30"), "{text}");
-    assert!(!text.contains("quoted"));
+    assert!(!text.contains("quoted") && !text.contains("short#"));
     let mut expected = first.config.clone();
     expected.server.password = None;
+    expected.container.registry.password = None;
     assert_eq!(loaded(&file(&text)).config, expected);
     // A file's name must not break out of its comment.
     let odd = Sources { file: Some(("a\nmode: kernel\u{1b}".into(), "mode: auto".into())), ..Sources::default() };
@@ -283,6 +295,7 @@ fn a_configuration_survives_json_except_for_its_secret() {
     assert!(!format!("{first:?}").contains("quoted"));
     let mut expected = first;
     expected.server.password = None;
+    expected.container.registry.password = None;
     assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), expected);
 }
 
@@ -297,6 +310,12 @@ fn a_password_from_a_file_loses_its_line_end_only() {
         assert!(text.is_empty() || !said(&err).contains(text.trim()), "{err}");
     }
     assert!(check_password("zwölf Zeichen").is_ok());
+    // A registry's password is made by whoever runs the registry.
+    let token = |text: &str| Secret::from_token_text(text).map(|s| s.expose().to_string());
+    assert_eq!(token("p\n").as_deref(), Ok("p"));
+    assert_eq!(token("{\n \"key\": 1\n}\r\n").as_deref(), Ok("{\n \"key\": 1\n}"));
+    assert!(token("\n").unwrap_err().contains("empty"));
+    assert!(token(&"x".repeat(20_000)).unwrap_err().contains("longer"));
 }
 
 #[test]

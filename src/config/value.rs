@@ -102,6 +102,10 @@ word!(
     Username, username_rule
 );
 word!(
+    /// An e-mail address.
+    Email, email_rule
+);
+word!(
     /// A container's name, as the engine takes it.
     ContainerName, container_name_rule
 );
@@ -126,6 +130,10 @@ word!(
     InputFile, input_file_rule
 );
 word!(
+    /// A user of a container registry.
+    RegistryUser, registry_user_rule
+);
+word!(
     /// An http or https URL without credentials.
     Url, url_rule
 );
@@ -144,6 +152,14 @@ impl Host {
     /// The address, when the host is one.
     pub fn address(&self) -> Option<IpAddr> {
         self.0.parse().ok()
+    }
+
+    /// As a URL writes it: an IPv6 address stands in brackets.
+    pub fn in_url(&self) -> String {
+        match self.address() {
+            Some(IpAddr::V6(address)) => format!("[{address}]"),
+            _ => self.0.clone(),
+        }
     }
 }
 
@@ -288,6 +304,14 @@ fn username_rule(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+fn email_rule(text: &str) -> Result<(), String> {
+    let local = |l: &str| l.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+-".contains(&b));
+    match text.rsplit_once('@') {
+        Some((name, domain)) if !name.is_empty() && local(name) && host_rule(domain).is_ok() => Ok(()),
+        _ => Err("is not an e-mail address such as admin@example.org".into()),
+    }
+}
+
 fn container_name_rule(text: &str) -> Result<(), String> {
     let good = (2..=63).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -323,6 +347,15 @@ fn recipient_rule(text: &str) -> Result<(), String> {
 
 fn input_file_rule(text: &str) -> Result<(), String> {
     if text.is_empty() { Err("is empty".into()) } else { Ok(()) }
+}
+
+/// A colon ends the name where it is sent (RFC 7617).
+fn registry_user_rule(text: &str) -> Result<(), String> {
+    match text {
+        "" => Err("is empty".into()),
+        _ if text.contains(':') => Err("holds a colon, which no user of a registry has".into()),
+        _ => Ok(()),
+    }
 }
 
 fn url_rule(text: &str) -> Result<(), String> {

@@ -98,8 +98,8 @@ words!(Ipv6 {
     Off = "off",
 });
 words!(Firewall {
-    /// open the published ports in the active firewall
+    /// accept the published ports in DOCKER-USER before other rules there; nothing else is opened
     Auto = "auto",
-    /// leave the firewall alone
+    /// open nothing there
     None = "none",
 });

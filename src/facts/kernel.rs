@@ -7,8 +7,11 @@ use crate::host::{Host, files::sha256};
 use crate::module;
 
 /// wg-easy selects iptables-legacy, so the host must have these tables loaded.
-pub const IPTABLES: &[&str] =
-    &["ip_tables", "iptable_nat", "iptable_filter", "ip6_tables", "ip6table_nat", "ip6table_filter"];
+pub const IPTABLES: &[&str] = &["ip_tables", "iptable_nat", "iptable_filter"];
+/// The same for IPv6.
+pub const IP6TABLES: &[&str] = &["ip6_tables", "ip6table_nat", "ip6table_filter"];
+/// What iptables-nft needs instead, for both.
+pub const NF_TABLES: &[&str] = &["nf_tables", "nft_compat", "nft_chain_nat", "xt_MASQUERADE"];
 /// Where this program puts the module below `/lib/modules/<release>/`.
 pub const EXTRA: &str = "extra/amneziawg.ko";
 
@@ -42,7 +45,7 @@ fn installed(host: &Host) -> Vec<InstalledKernel> {
 pub fn modules(host: &Host) -> Modules {
     let loaded: BTreeSet<String> =
         parse_proc_modules(&host.read_text("/proc/modules").unwrap_or_default()).into_iter().collect();
-    let interesting = IPTABLES.iter().chain(&["amneziawg", "wireguard", "tun"]);
+    let interesting = IPTABLES.iter().chain(IP6TABLES).chain(NF_TABLES).chain(&["amneziawg", "wireguard", "tun"]);
     Modules {
         // A built-in module with parameters, or one that is loaded, has a directory here.
         loaded: interesting
@@ -55,7 +58,22 @@ pub fn modules(host: &Host) -> Modules {
             .filter_map(|release| Some((release.clone(), installed_module(host, &release)?)))
             .collect(),
         loaded_srcversion: host.read_trimmed("/sys/module/amneziawg/srcversion"),
+        ip_tables: host
+            .names("/lib/modules")
+            .into_iter()
+            .filter_map(|release| {
+                let index = host.read_text(format!("/lib/modules/{release}/modules.dep"))?;
+                let builtin = host.read_text(format!("/lib/modules/{release}/modules.builtin")).unwrap_or_default();
+                Some((release, lists(&index, "ip_tables") || lists(&builtin, "ip_tables")))
+            })
+            .collect(),
     }
+}
+
+/// A module is named in `modules.dep` or `modules.builtin`, compressed or not.
+fn lists(index: &str, name: &str) -> bool {
+    let paths = index.lines().map(|l| l.split(':').next().unwrap_or_default());
+    paths.filter_map(module::module_name).any(|n| n == name)
 }
 
 /// The module file that kmod would load for `release`.
@@ -112,6 +130,16 @@ mod tests {
         let text = "amneziawg 94208 0 - Live 0xffffffffc0321000 (OE)\nudp_tunnel 32768 1 amneziawg, Live 0x0\n\
                     half 4096 0 - Loading 0x0\n";
         assert_eq!(parse_proc_modules(text), ["amneziawg", "udp_tunnel"]);
+    }
+
+    #[test]
+    fn modules_in_an_index() {
+        let index = "kernel/net/ipv4/netfilter/iptable_nat.ko.gz: kernel/net/ipv4/netfilter/ip_tables.ko.gz\n\
+                     kernel/net/netfilter/nft_compat.ko.gz: kernel/net/netfilter/nf_tables.ko.gz\n";
+        // Named as a dependency only: no line of its own.
+        assert!(!lists(index, "ip_tables"));
+        assert!(lists(index, "nft_compat"));
+        assert!(lists("kernel/net/ipv4/netfilter/ip_tables.ko\n", "ip_tables"));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use super::{Os, Service};
 use crate::host::Host;
 
 /// Services that a plan may touch or has to know of.
-const SERVICES: &[&str] = &["awg-guard", "awg-install", "awg-watchdog", "cgroups", "docker", "modules", "sysctl"];
+const SERVICES: &[&str] =
+    &["awg-firewall", "awg-guard", "awg-install", "awg-watchdog", "cgroups", "docker", "modules", "sysctl"];
 const RUNLEVELS: &[&str] = &["sysinit", "boot", "default"];
 
 pub fn probe(host: &Host) -> Os {
@@ -35,10 +36,15 @@ pub fn memory_mib(host: &Host) -> u64 {
     parse_memory_kib(&host.read_text("/proc/meminfo").unwrap_or_default()) / 1024
 }
 
-/// Read from OpenRC's own links, so that no program has to run.
+/// Read from the links of OpenRC, or of systemd, so that no program has to run.
 pub fn services(host: &Host, os: &Os) -> BTreeMap<String, Service> {
-    if os.init != "openrc" {
-        return BTreeMap::new();
+    match os.init.as_str() {
+        "openrc" => {}
+        "systemd" => {
+            let firewall = ("awg-firewall".to_string(), systemd_firewall(host));
+            return BTreeMap::from([("docker".to_string(), systemd_docker(host)), firewall]);
+        }
+        _ => return BTreeMap::new(),
     }
     let one = |name: &str| Service {
         installed: host.exists(format!("/etc/init.d/{name}")),
@@ -50,6 +56,29 @@ pub fn services(host: &Host, os: &Os) -> BTreeMap<String, Service> {
         started: host.exists(format!("/run/openrc/started/{name}")),
     };
     SERVICES.iter().map(|name| (name.to_string(), one(name))).collect()
+}
+
+fn systemd_firewall(host: &Host) -> Service {
+    let (name, wants) = ("awg-firewall", "multi-user.target");
+    let enabled = host.exists(format!("/etc/systemd/system/{wants}.wants/{name}.service"));
+    Service {
+        installed: host.exists(format!("/etc/systemd/system/{name}.service")),
+        runlevels: if enabled { vec![wants.into()] } else { Vec::new() },
+        started: false,
+    }
+}
+
+/// The engine's own unit: one that its socket starts would not bring a container back after a restart.
+fn systemd_docker(host: &Host) -> Service {
+    let directories = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system", "/run/systemd/system"];
+    let unit = "docker.service";
+    let enabled = host.exists(format!("/etc/systemd/system/multi-user.target.wants/{unit}"));
+    Service {
+        installed: directories.iter().any(|d| host.exists(format!("{d}/{unit}"))),
+        runlevels: if enabled { vec!["multi-user.target".into()] } else { Vec::new() },
+        // Whether it answers is asked of the engine itself.
+        started: false,
+    }
 }
 
 /// `KEY=value` lines with optional quotes.

@@ -5,10 +5,9 @@ use std::time::Duration;
 use reqwest::blocking::{Client, ClientBuilder};
 use reqwest::{Certificate, NoProxy, Proxy};
 
-use super::text;
 use crate::config::Url;
 use crate::error::{Error, Kind, Result};
-use crate::host::Host;
+use crate::host::{Host, http::text};
 
 /// Largest file of certificate authorities.
 const CA_LIMIT: u64 = 1 << 20;
@@ -49,8 +48,7 @@ fn with_proxies(builder: ClientBuilder, host: &Host) -> Result<ClientBuilder> {
     // Without this the library would read the environment of the process, which need not be the host's.
     let mut builder = builder.no_proxy();
     for scheme in ["http", "https"] {
-        let name = format!("{}_PROXY", scheme.to_ascii_uppercase());
-        let Some((name, address)) = variable(host, &name).or_else(|| variable(host, "ALL_PROXY")) else { continue };
+        let Some((name, address)) = proxy(host, scheme) else { continue };
         // The address may hold a password: no message repeats it.
         let bad = |why: String| {
             Error::new(Kind::Config, format!("{name} is not the address of a proxy that can be used"))
@@ -67,6 +65,12 @@ fn with_proxies(builder: ClientBuilder, host: &Host) -> Result<ClientBuilder> {
         builder = builder.proxy(proxy.no_proxy(direct.clone()));
     }
     Ok(builder)
+}
+
+/// The variable that names the proxy for a scheme, and what it says.
+pub fn proxy<'a>(host: &'a Host, scheme: &str) -> Option<(String, &'a str)> {
+    let name = format!("{}_PROXY", scheme.to_ascii_uppercase());
+    variable(host, &name).or_else(|| variable(host, "ALL_PROXY"))
 }
 
 /// A variable that is set to something, by its name in capitals or in small letters.

@@ -1,5 +1,7 @@
 //! What this program asks over HTTP of the host itself: the container engine's socket, a container's page.
 
+mod stream;
+
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
@@ -7,12 +9,13 @@ use reqwest::blocking::{Client, ClientBuilder};
 use serde_json::{Value, json};
 
 use super::{Host, Limits};
+pub use stream::{Ended, Post};
 
 /// Where the engine listens, whatever the environment says.
 pub const ENGINE_SOCKET: &str = "/var/run/docker.sock";
 /// A loaded host answers late, and late is not absent.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(60);
-const PAGE_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PAGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the engine said to a question.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +44,7 @@ impl Host {
     }
 
     /// A POST without a body, such as `/containers/NAME/pause`.
-    pub fn engine_post(&self, path: &str) -> Reply {
+    pub fn engine_do(&self, path: &str) -> Reply {
         self.engine("engine-post", path)
     }
 
@@ -103,6 +106,17 @@ impl Host {
 }
 
 /// Neither a proxy nor a redirect may lead away from the host.
-fn client() -> ClientBuilder {
+pub(super) fn client() -> ClientBuilder {
     Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy()
+}
+
+/// reqwest hides the reason in the chain of sources.
+pub fn text(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        said = format!("{said}: {inner}");
+        source = inner.source();
+    }
+    said
 }

@@ -3,13 +3,13 @@
 use super::Planned;
 use crate::choice::{self, Aim, Choice};
 use crate::config::Config;
-use crate::config::{ModuleSource, Reboot, Release};
+use crate::config::{Firewall, ModuleSource, Reboot, Release};
+use crate::drift::Diff;
 use crate::error::{Error, Kind, Result};
 use crate::facts::{Facts, apk, kernel::EXTRA};
-use crate::host::files::sha256;
 use crate::owned::{Inputs, Owned, SELF, SERVICE, WATCHDOG};
 use crate::receipt::Receipt;
-use crate::step::{GUARD_SERVICE, RESUME, Step, TRIAL, WATCHDOG_SERVICE};
+use crate::step::{FIREWALL_SERVICE, GUARD_SERVICE, RESUME, SYSTEMD_TARGET, Step, TRIAL, WATCHDOG_SERVICE};
 
 /// The package that starts one kernel from another.
 const KEXEC: &str = "kexec-tools";
@@ -19,15 +19,18 @@ pub(super) struct Steps<'a> {
     pub facts: &'a Facts,
     pub receipt: Option<&'a Receipt>,
     pub inputs: &'a Inputs<'a>,
+    pub aim: Aim,
     pub list: Vec<Planned>,
+    pub diffs: Vec<Diff>,
 }
 
 impl Steps<'_> {
-    pub fn all(&mut self, choice: &Choice, aim: Aim) -> Result<()> {
-        let (facts, receipt) = (self.facts, self.receipt);
+    pub fn all(&mut self, choice: &Choice) -> Result<()> {
+        let (facts, receipt, aim) = (self.facts, self.receipt, self.aim);
         self.own_files();
         self.engine();
         if choice.open.is_some() {
+            self.guarded();
             return Ok(());
         }
         let release = choice.release.as_deref();
@@ -59,6 +62,8 @@ impl Steps<'_> {
             self.remove_old(release, old);
         }
         self.finish(switch);
+        self.page();
+        self.guarded();
         Ok(())
     }
 
@@ -66,24 +71,22 @@ impl Steps<'_> {
         self.list.push(Planned { step, why: why.into() });
     }
 
+    pub fn insert(&mut self, at: usize, step: Step, why: impl Into<String>) {
+        self.list.insert(at, Planned { step, why: why.into() });
+    }
+
     pub fn planned(&self, wanted: impl Fn(&Step) -> bool) -> bool {
         self.list.iter().any(|p| wanted(&p.step))
+    }
+
+    /// This image is fetched.
+    pub fn pulls(&self, wanted: &str) -> bool {
+        self.planned(|s| matches!(s, Step::Pull { image } if image == wanted))
     }
 
     /// A step was begun and cut off: what a tool says is there may be there by name only.
     pub fn cut_off(&self, id: &str) -> bool {
         self.receipt.is_some_and(|r| r.is_started(id))
-    }
-
-    /// Adds a write unless the file is already as wanted.
-    fn write(&mut self, file: Owned, why: &str) {
-        let path = file.path(self.config);
-        let wanted = file.render(self.inputs).map(|text| sha256(text.as_bytes()));
-        let have = self.facts.files.get(&path);
-        if have.is_some_and(|h| wanted.as_ref().is_ok_and(|w| *w == h.sha256) && h.mode == file.mode()) {
-            return;
-        }
-        self.add(Step::Write { file, path }, why);
     }
 
     fn own_files(&mut self) {
@@ -131,9 +134,15 @@ impl Steps<'_> {
                 "fetched before anything is restarted, so that a registry that is down is found in time",
             );
         }
+        if let Some(https) = &facts.https {
+            let image = self.config.server.https.image.to_string();
+            if https.image.is_none() || self.cut_off(&format!("pull:{image}")) {
+                self.add(Step::Pull { image }, "what the admin page is served by");
+            }
+        }
         let known = facts.engine.image.as_ref().is_some_and(|i| i.programs.is_some());
         let image = self.config.container.image.to_string();
-        if !known || self.cut_off(&format!("extract:{image}")) || self.planned(|s| matches!(s, Step::Pull { .. })) {
+        if !known || self.cut_off(&format!("extract:{image}")) || self.pulls(&image) {
             self.add(Step::Extract { image }, "which programs it has, and whether it brings a module along");
         }
     }
@@ -240,9 +249,34 @@ impl Steps<'_> {
         if self.facts.services.get("sysctl").is_some_and(|s| s.installed && s.runlevels.is_empty()) {
             self.add(enable("sysctl", "boot"), "it sets what sysctl.d lists");
         }
+        if self.facts.https.is_some() {
+            self.write(Owned::Caddyfile, "what Caddy serves");
+        }
+        self.firewall();
+        self.write(Owned::Start, "the packet filter in the container, before the image's own program");
         self.write(Owned::Compose, "from the template for this mode");
         let first = if self.facts.database { Owned::Environment } else { Owned::FirstEnvironment };
         self.write(first, "only root can read it");
+    }
+
+    /// The rules on the host, and what places them at boot. Where neither init system is known, nothing does.
+    fn firewall(&mut self) {
+        let why = match (self.config.network.firewall, self.config.network.isolate) {
+            (Firewall::Auto, true) => "accepts what is published, and keeps peers away from this host",
+            (Firewall::Auto, false) => "accepts what is published, whatever other rules say",
+            (Firewall::None, true) => "keeps peers away from this host",
+            (Firewall::None, false) => "takes away what was there",
+        };
+        self.write(Owned::Firewall, why);
+        let (file, runlevel) = match self.facts.os.init.as_str() {
+            "openrc" => (Owned::FirewallService, "default"),
+            "systemd" => (Owned::FirewallUnit, SYSTEMD_TARGET),
+            _ => return,
+        };
+        self.write(file, "before docker starts");
+        if self.facts.services.get(FIREWALL_SERVICE).is_none_or(|s| s.runlevels.is_empty()) {
+            self.add(enable(FIREWALL_SERVICE, runlevel), "rules do not outlive a restart by themselves");
+        }
     }
 
     fn reboot(&mut self, release: &str, kexec_failed: bool) -> Result<()> {

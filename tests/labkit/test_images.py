@@ -108,6 +108,13 @@ class Content(Built):
         with self.assertRaisesRegex(standin.Failed, "0 times"):
             images.other_generation(older)
 
+    def test_the_broken_one_ends_at_once_and_says_why(self):
+        broken = self.home / "broken"
+        unpack(self.images[images.BROKEN], broken)
+        said = self.inside(broken, "/app/server")
+        self.assertEqual(said.returncode, 1)
+        self.assertIn("SQLITE_CORRUPT: database disk image is malformed", said.stderr)
+
     def test_the_other_has_a_module_and_no_userspace(self):
         self.assertTrue((self.module / "lib/modules/amneziawg.ko").is_file())
         version = (self.module / "etc/amneziawg-kernel-version.txt").read_text()

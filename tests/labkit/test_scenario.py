@@ -4,10 +4,11 @@ import tempfile
 import unittest
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 from support import REPOSITORY
 
-from labkit import disk, products, scenario, transfer
+from labkit import bench, disk, products, scenario, transfer
 
 STEP = "steps:\n  - run: 'true'\n"
 
@@ -35,6 +36,8 @@ class Written(unittest.TestCase):
     def test_what_cannot_be_is_refused(self):
         cases = {
             "host: {network: bridge}\n" + STEP: "no network bridge",
+            "host: {distribution: slackware}\n" + STEP: "no distribution slackware",
+            "host: {distribution: debian, loader: grub}\n" + STEP: "no choice of loader",
             "host: {network: none, catalog: {}}\n" + STEP: "reaches no catalog",
             "host: {cmdline: quiet, from: finished}\n" + STEP: "cmdline belongs to",
             "host: {media: bundle}\n" + STEP: "media is a list",
@@ -52,7 +55,7 @@ class Written(unittest.TestCase):
         maker = self.load("steps:\n  - keep: {path: /root/b, as: b.tar}\n", "maker")
         user = self.load("host: {media: [b.tar]}\n" + STEP, "user")
         known = scenario.load_all(self.home)
-        bench = SimpleNamespace(cache=self.home, base=lambda *_: Path("base-1.qcow2"))
+        bench = SimpleNamespace(cache=self.home, disk_of=lambda *_: Path("base-1.qcow2"))
         product, = products.needed(bench, known, user)
         self.assertEqual((product.maker.name, product.path), ("maker", self.home / "kept/b.tar"))
         self.assertFalse(products.fresh(bench, known, product, None))
@@ -60,16 +63,28 @@ class Written(unittest.TestCase):
         product.path.write_text("a bundle")
         products.record(bench, known, maker, None, product.path)
         self.assertTrue(products.fresh(bench, known, product, None))
-        bench.base = lambda *_: Path("base-2.qcow2")
+        bench.disk_of = lambda *_: Path("base-2.qcow2")
         self.assertFalse(products.fresh(bench, known, product, None))
         with self.assertRaisesRegex(scenario.Invalid, "no scenario keeps a file c.tar"):
             products.needed(bench, known, self.load("host: {media: [c.tar]}\n" + STEP, "other"))
+
+    def test_each_distribution_has_a_disk_of_its_own(self):
+        made = []
+        with mock.patch.object(bench.Bench, "__init__", lambda self: None), \
+                mock.patch.object(bench.debian, "base", lambda *_: made.append("debian")), \
+                mock.patch.object(bench.Bench, "base", lambda *_: made.append("alpine")):
+            one = bench.Bench()
+            one.cache, one.material, one.authority = self.home, None, None
+            (self.home / "disks").mkdir()
+            one.disk_of(self.load(STEP).host)
+            one.disk_of(self.load("host: {distribution: debian}\n" + STEP).host)
+        self.assertEqual(made, ["alpine", "debian"])
 
     def test_a_change_where_it_starts_makes_it_anew(self):
         self.load("steps:\n  - snapshot: first\n", "first")
         self.load("host: {from: first}\nsteps:\n  - snapshot: second\n", "second")
         user = self.load("host: {from: second}\n" + STEP, "user")
-        bench = SimpleNamespace(cache=self.home, base=lambda *_: Path("base.qcow2"))
+        bench = SimpleNamespace(cache=self.home, disk_of=lambda *_: Path("base.qcow2"))
         known = scenario.load_all(self.home)
         product, = products.needed(bench, known, user)
         product.path.parent.mkdir()

@@ -41,6 +41,15 @@ pub fn serve(answer: impl Fn(usize, &[String], &mut TcpStream) + Send + Sync + '
     Server { url, address, requests }
 }
 
+/// Hands each connection to `talk` as it is.
+pub fn accept(talk: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> Server {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let url = format!("http://{address}/file").parse().unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(|stream| talk(&mut stream.unwrap())));
+    Server { url, address, requests: Arc::default() }
+}
+
 /// The lines of a request up to the empty one, in small letters. The client sends no more before it is answered.
 pub fn head(stream: impl std::io::Read) -> Vec<String> {
     BufReader::new(stream).lines().map_while(|l| l.ok().filter(|l| !l.is_empty())).map(|l| l.to_lowercase()).collect()

@@ -146,6 +146,19 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("container: {image: \"ghcr.io/wg-easy/wg-easy:latest\"}", "means version 14 upstream"),
     ("container: {image: \"WG easy\"}", "is not an image reference"),
+    ("container: {registry: {username: \"a:b\"}}", "container.registry.username: \"a:b\" holds a colon"),
+    ("container: {registry: {password: hunter2}}", "is given without container.registry.username"),
+    ("container: {registry: {password_file: /x}}", "is given without container.registry.username"),
+    ("container: {registry: {username: a, password: \"\"}}", "container.registry.password: is empty"),
+    ("container: {registry: {username: a, password_file: x}}", "container.registry.password_file: is no absolute path"),
+    (
+        "container: {registry: {username: a, password: hunter2, password_file: /x}}",
+        "container.registry.password_file: container.registry.password is given as well",
+    ),
+    (
+        "server: {password_file: \"-\"}\ncontainer: {registry: {username: a, password_file: \"-\"}}",
+        "is standard input, and so is server.password_file",
+    ),
     ("container: {name: \"-x\"}", "container.name: \"-x\" needs 2 to 63 letters"),
     ("container: {directory: wg}", "container.directory: \"wg\" is not an absolute path"),
     ("container: {directory: /etc/}", "container.directory: /etc belongs to the system"),
@@ -184,7 +197,7 @@ fn each_mistake_in_a_file_has_its_error() {
         let err = error(&file(text));
         let said = said(&err);
         assert_eq!(err.exit_code(), 3, "{text}");
-        assert!(said.starts_with("config.yaml") || said.starts_with("server.password_file"), "{text}: {said}");
+        assert!(said.starts_with("config.yaml") || said.contains("password_file: "), "{text}: {said}");
         assert!(!said.contains("hunter2") && !said.contains("123456789012345"), "{said}");
         assert!(!said.contains('\n') && !said.chars().any(char::is_control), "{said}");
         if !said.contains(expected) {

@@ -1,0 +1,51 @@
+"""Images that differ from another one only in what they say of themselves."""
+
+import hashlib
+import json
+
+ARM64 = "lab/wg-easy-arm64:15"
+NEWER = "lab/wg-easy-newer:edge"
+
+
+def made(layout, directory):
+    """Makes the variants of an image (OCI layout); reference -> OCI layout directory."""
+    labels = {"org.opencontainers.image.title": "wg-easy", "org.opencontainers.image.version": "16.0.1"}
+    return {
+        ARM64: _variant(layout, directory / "arm64", {"architecture": "arm64"}, {}),
+        NEWER: _variant(layout, directory / "newer", {}, {"Labels": labels}),
+    }
+
+
+def _variant(layout, home, platform, config):
+    blobs = home / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    top = _read(layout / "index.json")["manifests"][0]
+    index = _read(_blob(layout, top))
+    manifest = _read(_blob(layout, index["manifests"][0]))
+    image = _read(_blob(layout, manifest["config"]))
+    image.update(platform)
+    image["config"].update(config)
+    for layer in manifest["layers"]:
+        (blobs / layer["digest"].removeprefix("sha256:")).hardlink_to(_blob(layout, layer))
+    manifest["config"].update(_write(blobs, image))
+    entry = index["manifests"][0]
+    entry.update(_write(blobs, manifest))
+    entry["platform"].update(platform)
+    top.update(_write(blobs, index))
+    (home / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+    return home
+
+
+def _blob(layout, descriptor):
+    return layout / "blobs" / "sha256" / descriptor["digest"].removeprefix("sha256:")
+
+
+def _read(path):
+    return json.loads(path.read_text())
+
+
+def _write(blobs, value):
+    content = json.dumps(value, separators=(",", ":")).encode()
+    digest = hashlib.sha256(content).hexdigest()
+    (blobs / digest).write_bytes(content)
+    return {"digest": f"sha256:{digest}", "size": len(content)}
