@@ -240,6 +240,7 @@ fn a_bad_image_after_a_switch_of_the_kernel() {
     assert_eq!(root.read(DATABASE), "SQLite format 3\na client\n");
     // When both are good, the next upgrade gets there.
     root.unset("FAKE_BAD_IMAGES");
-    root.run(UPGRADE).expect(0).says("kernel mode on 6.12.51-0-lts");
+    root.run(UPGRADE).expect(0).says("scheduled");
+    root.run(&["resume"]).expect(0).says("kernel mode on 6.12.51-0-lts");
     assert_eq!(runs(&root), id(8));
 }
