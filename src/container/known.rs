@@ -267,6 +267,13 @@ static KNOWN: &[Known] = &[
         "another container has the name",
         "remove it, or choose another container.name",
     ),
+    // What a health check says where it cannot be run at all.
+    row(
+        GENERAL,
+        &["OCI runtime exec failed"],
+        "the engine cannot run a program in the container",
+        "restart the engine, then run this again",
+    ),
     row(
         GENERAL,
         &["Unknown device type"],

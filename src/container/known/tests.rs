@@ -171,6 +171,11 @@ const SEEN: &[(&str, &str)] = &[
         "another container has the name",
     ),
     (
+        "OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd (\"/app\") set in \
+         config.json failed: no such file or directory: unknown",
+        "the engine cannot run a program",
+    ),
+    (
         "[#] ip link add wg0 type amneziawg\nError: Unknown device type.\n[#] ip link delete dev wg0",
         "the interface could not be made: the kernel module is not loaded",
     ),
