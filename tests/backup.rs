@@ -556,7 +556,7 @@ fn goes_on(root: &Root) {
 #[track_caller]
 fn tidy(root: &Root) {
     goes_on(root);
-    assert_eq!(names(root, "/opt/wg-easy"), ["compose.yaml", "data", "wg-easy.env"]);
+    assert_eq!(names(root, "/opt/wg-easy"), ["compose.yaml", "data", "firewall.sh", "start.sh", "wg-easy.env"]);
     assert!(!root.exists("/var/lib/awg-install/restore.json"));
 }
 
