@@ -4,7 +4,7 @@ import hashlib
 import json
 
 ARM64 = "lab/wg-easy-arm64:15"
-NEWER = "lab/wg-easy-newer:edge"
+NEWER = "lab/wg-easy-16:edge"
 
 
 def made(layout, directory):
