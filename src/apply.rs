@@ -8,7 +8,7 @@ use crate::change;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::{Facts, apk, engine};
-use crate::host::{Host, Limits};
+use crate::host::{Host, Limits, files::sha256};
 use crate::owned::{Owned, SELF};
 use crate::plan::{self, Plan};
 use crate::reboot::{self, End};
@@ -16,7 +16,7 @@ use crate::receipt::{Change, Receipt, State};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::step::{RESUME, Step};
-use crate::{bootloader, container, daemon, https, image, kernel, module, preflight, proof, pull};
+use crate::{bootloader, container, daemon, https, image, kernel, module, preflight, proof, pull, wayback};
 
 /// Everything a run carries with it.
 pub struct Run<'a> {
@@ -68,6 +68,7 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let directory = run.config.container.directory.to_string();
     let before = receipt.state(&id);
     change::record(host, step, &directory, receipt)?;
+    wayback::ahead(host, run.config, step, receipt)?;
     let acted = act(run, plan, receipt, step, started, before == Some(State::Started));
     if acted.is_err() && matches!(step, Step::Pull { .. }) {
         // It has left nothing behind: what the operator loads by hand meanwhile is not to be distrusted.
@@ -87,7 +88,10 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let sh = host.shell();
     let crashing = |error| container::given_up(host, run.config, error);
     match step {
-        Step::Write { file, path } => write(run, plan, *file, path, started),
+        Step::Write { file, path } => write(run, plan, receipt, (*file, path), started),
+        Step::KeepEdited { path } => keep_edited(host, path, receipt),
+        Step::WayBack => wayback::remember(host, run.config, facts.container.as_ref(), receipt),
+        Step::Backup => wayback::back_up(host, run.config, run.report, receipt),
         Step::InstallSelf => {
             let bytes =
                 std::fs::read("/proc/self/exe").map_err(|e| Error::step("this program cannot read itself").cause(e))?;
@@ -148,7 +152,11 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         }
         Step::Firewall { script } => change::place_rules(host, script),
         Step::Compose => container::up(host, run.config).map_err(crashing),
-        Step::FirstStart => container::first_start(host, run.config, run.report).map_err(crashing),
+        Step::FirstStart => {
+            container::first_start(host, run.config, run.report).map_err(crashing)?;
+            receipt.first_start = run.config.first_start();
+            Ok(())
+        }
         Step::Ready { interface } => {
             let seen = container::prove(host, run.config, Some(run.report), interface).map_err(crashing)?;
             run.report.proof(interface, run.config.server.port, seen.web);
@@ -186,8 +194,8 @@ fn restart(run: &Run, receipt: &mut Receipt, release: &str, kexec: bool) -> Resu
 }
 
 /// Renders with what is known now: an image that was pulled meanwhile is pinned by its digest.
-fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Result<()> {
-    let host = run.host;
+fn write(run: &Run, plan: &Plan, receipt: &mut Receipt, what: (Owned, &str), started: bool) -> Result<()> {
+    let (host, (file, path)) = (run.host, what);
     let mut facts = run.facts.clone();
     facts.database |= started;
     if file == Owned::Compose && facts.engine.image.is_none() && host.which("docker").is_some() {
@@ -207,7 +215,30 @@ fn write(run: &Run, plan: &Plan, file: Owned, path: &str, started: bool) -> Resu
     if let Some(dir) = std::path::Path::new(path).parent() {
         host.make_dirs(dir, 0o755)?;
     }
-    host.write(path, text.as_bytes(), file.mode())
+    if file == Owned::FirstEnvironment || file == Owned::Config && !facts.database {
+        // It holds the password: not even its hash is kept.
+        receipt.written.remove(path);
+        return host.write(path, text.as_bytes(), file.mode());
+    }
+    let sha256 = sha256(text.as_bytes());
+    receipt.writing = Some((path.into(), sha256.clone()));
+    receipt.save(host)?;
+    host.write(path, text.as_bytes(), file.mode())?;
+    receipt.writing = None;
+    receipt.written.insert(path.into(), sha256);
+    Ok(())
+}
+
+/// Under the name that was recorded for it; only root reads it, for it may hold anything.
+fn keep_edited(host: &Host, path: &str, receipt: &Receipt) -> Result<()> {
+    let id = Step::KeepEdited { path: path.into() }.id();
+    let entry = receipt.steps.iter().rfind(|e| e.id == id);
+    let copy = entry
+        .and_then(|e| e.prior.iter().rev().find_map(|c| if let Change::Data { path } = c { Some(path) } else { None }));
+    let (Some(copy), Some(bytes)) = (copy, host.read(path)) else {
+        return Err(Error::step(format!("{path}: the edited file cannot be kept")).remedy("copy it away by hand"));
+    };
+    host.write(copy, &bytes, 0o600)
 }
 
 fn add_repository(host: &Host, url: &str) -> Result<()> {

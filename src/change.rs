@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::facts::{apk, engine, kernel::EXTRA, network};
 use crate::host::{Host, Limits};
 use crate::owned::{CONFIG, Owned, Rung, SELF, SERVICE, WATCHDOG};
-use crate::receipt::{COPIES, Change, Receipt, Was, copies};
+use crate::receipt::{COPIES, Change, Receipt, Was, copies, timestamp};
 use crate::step::{FIREWALL_SERVICE, GUARD_SERVICE, RESUME, Step, WATCHDOG_SERVICE};
 use crate::{bootable, bootloader};
 
@@ -46,6 +46,11 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
                 // Undone first, as long as the script is there.
                 changes.push(Change::Rules { script: path.clone() });
             }
+        }
+        Step::KeepEdited { path } => {
+            // As RFC 3339 without its marks: 20260102T030405Z.
+            let now: String = timestamp().chars().filter(char::is_ascii_alphanumeric).collect();
+            changes.push(Change::Data { path: format!("{path}.edited-{now}") });
         }
         Step::InstallSelf => file(&mut changes, SELF)?,
         Step::Repository { .. } => file(&mut changes, apk::REPOSITORIES)?,
@@ -120,7 +125,12 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
         }
         // What is cleaned was made by an earlier step, which undoes it. The cache goes at the very end of a
         // rollback, which may need what lies in it.
-        Step::Clean { .. } | Step::Prove { .. } | Step::Extract { .. } | Step::Build { .. } => {}
+        Step::WayBack
+        | Step::Backup
+        | Step::Clean { .. }
+        | Step::Prove { .. }
+        | Step::Extract { .. }
+        | Step::Build { .. } => {}
         Step::FirstStart | Step::Ready { .. } | Step::Https { .. } | Step::Reboot { .. } | Step::Finish => {}
     }
     Ok(changes)

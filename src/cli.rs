@@ -31,12 +31,14 @@ pub enum Command {
     Wizard,
     Install(InstallArgs),
     Plan(PlanArgs),
-    Upgrade,
+    Upgrade(UpgradeArgs),
     Resume,
     /// Hidden: what the boot service calls.
     Guard,
     Status(StatusArgs),
     Doctor,
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Rollback(RollbackArgs),
     /// Hidden: what waits for the first-boot tools before it restarts the host.
     RebootWhenReady {
@@ -112,6 +114,16 @@ pub struct InstallArgs {
     /// Try a kernel again that was tried before and did not work
     #[arg(long)]
     pub retry_kernel: bool,
+    /// Overwrite files that were edited by hand; a copy of each is kept beside it
+    #[arg(long)]
+    pub replace_edited: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct UpgradeArgs {
+    /// Overwrite files that were edited by hand; a copy of each is kept beside it
+    #[arg(long)]
+    pub replace_edited: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Args)]
@@ -133,9 +145,26 @@ pub struct StatusArgs {
 
 #[derive(Debug, Clone, PartialEq, Default, Args)]
 pub struct RollbackArgs {
-    /// Remove the server's data as well
+    /// Remove the server's data as well, and the backups in /var/lib/awg-install/backup
     #[arg(long)]
     pub purge_data: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct BackupArgs {
+    /// Write to this file instead of backup.directory; it must not be there yet, and no older backup is removed
+    #[arg(long, value_name = "FILE")]
+    pub to: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// File with the age secret key that opens an encrypted backup (AGE-SECRET-KEY-1...)
+    #[arg(long, value_name = "KEYFILE")]
+    pub identity: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -216,8 +245,9 @@ where
         command,
         Command::Wizard
             | Command::Install(_)
-            | Command::Upgrade
+            | Command::Upgrade(_)
             | Command::Plan(_)
+            | Command::Backup(_)
             | Command::BundleCreate(_)
             | Command::BundleVerify(_)
             | Command::Render(RenderWhat::Config | RenderWhat::Compose | RenderWhat::Service)
@@ -276,8 +306,8 @@ enum RawCommand {
     Install(InstallArgs),
     /// Show what would change and why; changes nothing
     Plan(PlanArgs),
-    /// Go to the newest kernel and module that fit together, and to the image's newest version
-    Upgrade,
+    /// Go to the newest kernel and module that fit together, and to the image's newest version; back if it fails
+    Upgrade(UpgradeArgs),
     /// Make the container work in the best mode that the running kernel allows
     #[command(hide = true)]
     Guard,
@@ -287,7 +317,13 @@ enum RawCommand {
     Status(StatusArgs),
     /// Check everything that must hold for the server to work, a tunnel of the module's included
     Doctor,
-    /// Undo what was installed, newest step first; the server's data stays
+    /// Copy the server's data, as it is at one moment, into one file
+    #[command(long_about = help::BACKUP)]
+    Backup(BackupArgs),
+    /// Put a backup in place of the server's data, and prove that the server works with it
+    #[command(long_about = help::RESTORE)]
+    Restore(RestoreArgs),
+    /// Undo what was installed, newest step first; the server's data and backups stay
     Rollback(RollbackArgs),
     /// Restart once cloud-init or tiny-cloud has ended
     #[command(hide = true)]
@@ -339,11 +375,13 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         None => Command::Wizard,
         Some(RawCommand::Install(args)) => Command::Install(args),
         Some(RawCommand::Plan(args)) => Command::Plan(args),
-        Some(RawCommand::Upgrade) => Command::Upgrade,
+        Some(RawCommand::Upgrade(args)) => Command::Upgrade(args),
         Some(RawCommand::Guard) => Command::Guard,
         Some(RawCommand::Resume) => Command::Resume,
         Some(RawCommand::Status(args)) => Command::Status(args),
         Some(RawCommand::Doctor) => Command::Doctor,
+        Some(RawCommand::Backup(args)) => Command::Backup(args),
+        Some(RawCommand::Restore(args)) => Command::Restore(args),
         Some(RawCommand::Rollback(args)) => Command::Rollback(args),
         Some(RawCommand::RebootWhenReady { kexec }) => Command::RebootWhenReady { kexec },
         Some(RawCommand::Render { what }) => Command::Render(what),
@@ -359,9 +397,11 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
     // Decided here, so that no command can forget to look.
     match command {
         Command::Wizard | Command::Install(_) => Ok(Command::Plan(PlanArgs::default())),
-        Command::Upgrade
+        Command::Upgrade(_)
         | Command::Guard
         | Command::Resume
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Rollback(_)
         | Command::RebootWhenReady { .. }
         | Command::BundleCreate(_) => {

@@ -32,8 +32,8 @@ pub use release::{Flavour, PREFERRED, Release, ReleaseChoice};
 pub use render::{render_effective, render_example};
 pub use secret::{MAX_TOKEN, REDACTED, Secret, check_password};
 pub use value::{
-    AbsolutePath, ContainerName, Email, Host, InputFile, PackageSource, PublicKey, RegistryUser, Sha256, SrcVersion,
-    Url, Username,
+    AbsolutePath, ContainerName, Email, Host, InputFile, PackageSource, PublicKey, Recipient, RegistryUser, Sha256,
+    SrcVersion, Url, Username,
 };
 pub use words::{Fallback, Firewall, Ipv6, Mode, ModuleSource, Privilege, Reboot, Web};
 
@@ -277,6 +277,10 @@ pub struct Backup {
     pub keep: u32,
     /// Where they are kept.
     pub directory: AbsolutePath,
+    /// age public keys that backups are encrypted to, any of whose secret keys opens them. Empty: they are not
+    /// encrypted. A backup holds the private key of every client.
+    #[schemars(extend("x-example" = ["age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"]))]
+    pub recipients: Vec<Recipient>,
 }
 
 const EXAMPLE_SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";

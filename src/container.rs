@@ -52,7 +52,10 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
     let check = compose_command(host, &compose, &directory).arg("config").arg("--quiet");
     host.run(check, Limits::seconds(60), "checking the compose file")?;
     let up = || {
-        let up = compose_command(host, &compose, &directory).args(["up", "--detach", "--remove-orphans"]);
+        // Made anew even where the compose file is the same: a file that is mounted may have been replaced, and
+        // restarts that are over must not count against what comes now.
+        let up = compose_command(host, &compose, &directory);
+        let up = up.args(["up", "--detach", "--remove-orphans", "--force-recreate"]);
         host.ask(up, Limits::seconds(600))
     };
     let mut out = up();
@@ -86,7 +89,8 @@ pub fn given_up(host: &Host, config: &Config, error: Error) -> Error {
 
 /// Ends a restart loop; the container stays, to be looked at. Says whether there was one.
 pub fn end_restart_loop(host: &Host, name: &str) -> bool {
-    let looping = engine::container(host, name).is_some_and(|c| c.restarts >= LOOP && (c.restarting || !c.running));
+    // Between two crashes it runs for a moment.
+    let looping = engine::container(host, name).is_some_and(|c| c.restarts >= LOOP && c.health != "healthy");
     let sh = host.shell();
-    looping && host.ask(cmd!(sh, "docker stop {name}"), Limits::seconds(60)).ok()
+    looping && host.ask(cmd!(sh, "docker stop {name}"), Limits::seconds(120)).ok()
 }

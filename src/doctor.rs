@@ -11,7 +11,7 @@ use crate::facts::{Facts, Reach};
 use crate::host::Host;
 use crate::https;
 use crate::owned::Rung;
-use crate::plan;
+use crate::plan::{self, Plan};
 use crate::proof;
 use crate::receipt::Receipt;
 use crate::report::{Report, say};
@@ -89,16 +89,19 @@ fn checks(host: &Host, config: &Config, facts: &Facts, receipt: Option<&Receipt>
         checks.push(Check::of("https", seen));
     }
     checks.push(filter(facts));
-    checks.push(match planned {
-        Err(error) => Check::bad("drift", error),
-        Ok(plan) if plan.steps.is_empty() => Check::good("drift", "the host is as it was left"),
-        Ok(plan) => {
-            let steps: Vec<String> = plan.steps.iter().map(|p| p.step.to_string()).collect();
-            let error = Error::step(format!("{} things differ from what was installed", steps.len()));
-            Check::bad("drift", error.cause(steps.join("\n")).remedy("run `awg-install install`"))
-        }
-    });
+    checks.push(planned.map_or_else(|error| Check::bad("drift", error), |plan| drift(&plan)));
     checks
+}
+
+fn drift(plan: &Plan) -> Check {
+    let edited = plan.edited().map(|d| format!("{} was edited by hand\n{}", d.path, d.text));
+    let steps = plan.steps.iter().filter(|p| p.step.is_drift()).map(|p| p.step.to_string());
+    let differs: Vec<String> = edited.chain(steps).collect();
+    if differs.is_empty() {
+        return Check::good("drift", "the host is as it was left");
+    }
+    let error = Error::step(format!("{} things differ from what was installed", differs.len()));
+    Check::bad("drift", error.cause(differs.join("\n")).remedy("run `awg-install install`"))
 }
 
 fn installation(receipt: Option<&Receipt>) -> Check {

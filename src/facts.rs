@@ -12,6 +12,7 @@ pub mod image;
 pub mod kernel;
 pub mod mounts;
 pub mod network;
+mod offer;
 pub mod os;
 pub mod root;
 
@@ -20,13 +21,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Flavour, ModuleSource, Release};
+use crate::config::{Config, Flavour, Release};
+use crate::drift;
 use crate::host::{Host, files::sha256};
-use crate::module::Inspection;
+
+pub use offer::{Candidate, KernelPackages, Offer, PackageFile};
 
 pub const SCHEMA: u32 = 1;
 /// The first kernel series of Alpine without `ip_tables`.
 const NO_IP_TABLES: (u32, u32) = (6, 18);
+/// Bytes of the largest file whose text is kept.
+const LARGEST_TEXT: usize = 1 << 16;
 
 /// All that planning knows of a host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -60,6 +65,9 @@ pub struct Facts {
     pub sysctl: BTreeMap<String, String>,
     /// The server's database exists: first-start settings no longer apply.
     pub database: bool,
+    /// The UDP port that the server listens on, as it has written it down itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_port: Option<u16>,
     /// SHA-256 of the running program, to be held against the installed copy.
     pub program_sha256: String,
 }
@@ -170,50 +178,6 @@ pub struct InstalledModule {
     pub indexed: bool,
 }
 
-/// What one source of modules has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Offer {
-    pub source: ModuleSource,
-    /// Modules that were fetched from it and inspected.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub modules: Vec<Candidate>,
-    /// Kernels it has the packages of.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub kernels: Vec<KernelPackages>,
-    /// Why it has none, or not all that it could have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
-    /// It can be looked into only once the engine has the image.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub open: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// Where it comes from, in words.
-    pub source: String,
-    pub inspection: Inspection,
-}
-
-/// The packages of one kernel, for when no repository has them any more.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KernelPackages {
-    pub release: String,
-    pub packages: Vec<PackageFile>,
-}
-
-/// A package file: on this host, or at an address.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PackageFile {
-    /// An absolute path or a URL.
-    pub place: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sha256: Option<String>,
-    /// Bytes, where they are known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<u64>,
-}
-
 impl Apk {
     /// Why the repositories do not have a package in this version; nothing where they have not been asked.
     pub fn lacks(&self, package: &str, version: &str) -> Option<String> {
@@ -233,18 +197,6 @@ impl Apk {
         let mut releases: Vec<Release> = versions.filter_map(|v| Release::from_package(flavour, v).ok()).collect();
         releases.sort_by(|a, b| b.cmp(a));
         releases
-    }
-}
-
-impl Offer {
-    /// A source that has nothing, and why.
-    pub fn nothing(source: ModuleSource, why: impl Into<String>) -> Offer {
-        Offer { source, modules: Vec::new(), kernels: Vec::new(), problem: Some(why.into()), open: false }
-    }
-
-    /// A source that has these modules.
-    pub fn of(source: ModuleSource, modules: Vec<Candidate>) -> Offer {
-        Offer { source, modules, kernels: Vec::new(), problem: None, open: false }
     }
 }
 
@@ -356,6 +308,15 @@ pub struct Container {
     pub first_start: bool,
     /// The rendering this container was made from; empty when it is not ours.
     pub revision: String,
+    /// Id of the image it was made from.
+    #[serde(default)]
+    pub image: String,
+    /// It may do whatever the host's root may.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Capabilities that were added to it, without `CAP_`.
+    #[serde(default)]
+    pub capabilities: BTreeSet<String>,
     pub pid: u32,
     pub address: String,
     /// Kind of wg0 inside its namespace: `amneziawg`, `tun`, `wireguard`; absent when there is none.
@@ -392,6 +353,9 @@ pub struct Network {
 pub struct FileFact {
     pub sha256: String,
     pub mode: u32,
+    /// What is in it, without the values of secrets; absent where it is no text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -442,11 +406,15 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
         services: os::services(host, &os),
         sysctl: network::sysctl(host),
         database: host.exists(format!("{directory}/data/wg-easy.db")),
+        listen_port: engine::listen_port(host, &directory.to_string()),
         program_sha256: std::fs::read("/proc/self/exe").map(|b| sha256(&b)).unwrap_or_default(),
         os,
     }
 }
 
 fn file(host: &Host, path: &str) -> Option<FileFact> {
-    Some(FileFact { sha256: sha256(&host.read(path)?), mode: host.owner(path)?.mode })
+    let bytes = host.read(path)?;
+    let (sha256, mode) = (sha256(&bytes), host.owner(path)?.mode);
+    let text = String::from_utf8(bytes).ok().filter(|t| t.len() <= LARGEST_TEXT);
+    Some(FileFact { sha256, mode, text: text.map(|t| drift::redacted(&t)) })
 }

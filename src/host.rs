@@ -11,6 +11,7 @@ pub mod partial;
 pub mod scratch;
 pub mod signals;
 pub mod tls;
+pub mod tree;
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;

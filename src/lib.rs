@@ -1,6 +1,8 @@
 //! The parts of `awg-install`. Data flows one way: config → facts → plan → apply → receipt → report.
 
+pub mod age;
 pub mod apply;
+pub mod backup;
 pub mod bootable;
 pub mod bootloader;
 pub mod build;
@@ -13,6 +15,7 @@ pub mod config;
 pub mod container;
 pub mod daemon;
 pub mod doctor;
+pub mod drift;
 pub mod drivers;
 pub mod error;
 pub mod facts;
@@ -41,4 +44,5 @@ pub mod status;
 pub mod step;
 pub mod undo;
 pub mod unpack;
+pub mod wayback;
 pub mod yaml;

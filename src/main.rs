@@ -10,7 +10,9 @@ use awg_install::facts::Reach;
 use awg_install::host::{self, Host};
 use awg_install::report::{self, Report};
 use awg_install::run::{self, Wish};
-use awg_install::{bundle, config, doctor, kernel, module, owned, plan, reboot, receipt, setup, status, undo};
+use awg_install::{
+    backup, bundle, config, doctor, kernel, module, owned, plan, reboot, receipt, setup, status, undo, wayback,
+};
 
 fn main() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
@@ -40,9 +42,11 @@ fn main() -> ExitCode {
         cli.command,
         Command::Wizard
             | Command::Install(_)
-            | Command::Upgrade
+            | Command::Upgrade(_)
             | Command::Guard
             | Command::Resume
+            | Command::Backup(_)
+            | Command::Restore(_)
             | Command::Rollback(_)
             | Command::BundleCreate(_)
     );
@@ -71,17 +75,17 @@ fn peak_memory_kib() -> Option<u64> {
 fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
     let globals = &cli.globals;
     match &cli.command {
-        Command::Wizard | Command::Install(_) | Command::Upgrade => {
+        Command::Wizard | Command::Install(_) | Command::Upgrade(_) => {
             host.require_root()?;
             let config = setup::configuration(host, cli)?;
-            let confirm = !(globals.unattended || globals.yes);
-            if confirm && !console::user_attended() {
-                return Err(Error::new(Kind::Usage, "there is no terminal to ask on")
-                    .remedy("use --unattended (or --yes) to go ahead without a question"));
-            }
-            let retry = matches!(&cli.command, Command::Install(args) if args.retry_kernel);
-            let aim = if cli.command == Command::Upgrade { Aim::Upgrade } else { Aim::Install };
-            run::install(host, &config, report, Wish { reboot: !globals.no_reboot, confirm, retry, aim })
+            let confirm = must_ask(globals)?;
+            let (aim, retry, replace_edited) = match &cli.command {
+                Command::Upgrade(args) => (Aim::Upgrade, false, args.replace_edited),
+                Command::Install(args) => (Aim::Install, args.retry_kernel, args.replace_edited),
+                _ => (Aim::Install, false, false),
+            };
+            let reboot = !globals.no_reboot;
+            run::install(host, &config, report, Wish { reboot, confirm, replace_edited, retry, aim })
         }
         Command::Plan(args) => {
             let config = setup::configuration(host, cli)?;
@@ -104,12 +108,9 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
                 return Ok(code);
             }
             let config = setup::configuration(host, cli)?;
-            run::resume(
-                host,
-                &config,
-                report,
-                Wish { reboot: !globals.no_reboot, confirm: false, retry: false, aim: Aim::Install },
-            )
+            let reboot = !globals.no_reboot;
+            let wish = Wish { reboot, confirm: false, replace_edited: false, retry: false, aim: Aim::Install };
+            run::resume(host, &config, report, wish)
         }
         Command::Guard => {
             host.require_root()?;
@@ -127,6 +128,26 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
         Command::Doctor => {
             host.require_root()?;
             doctor::doctor(host, &setup::configuration(host, cli)?, report)
+        }
+        Command::Backup(args) => {
+            host.require_root()?;
+            let _lock = run::lock(host)?;
+            let config = setup::loaded(host, cli)?.config;
+            backup::settle(host, &config, report)?;
+            let receipt = receipt::Receipt::load(host)?;
+            let order = backup::Order { to: args.to.as_deref(), spare: None };
+            let made = backup::take(host, &config, receipt.as_ref(), &order)?;
+            show(report, &made, || backup::text(&made))
+        }
+        Command::Restore(args) => {
+            host.require_root()?;
+            let confirm = must_ask(globals)?;
+            let _lock = run::lock(host)?;
+            wayback::refuse_unfinished(receipt::Receipt::load(host)?.as_ref())?;
+            let config = setup::loaded(host, cli)?.config;
+            let source = backup::Source { file: &args.file, identity: args.identity.as_deref() };
+            let mut ask = || if confirm { run::ask("Put it in place of the server's data?") } else { Ok(()) };
+            backup::restore(host, &config, report, &source, &mut ask)
         }
         Command::Rollback(args) => {
             host.require_root()?;
@@ -161,6 +182,16 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
         Command::Completions(shell) => print(&cli::completions(*shell)),
         Command::Man => print(&cli::man().map_err(|e| Error::step("the man page cannot be made").cause(e))?),
     }
+}
+
+/// Whether a yes is needed, which takes a terminal.
+fn must_ask(globals: &cli::Globals) -> Result<bool> {
+    let confirm = !(globals.unattended || globals.yes);
+    if confirm && !console::user_attended() {
+        return Err(Error::new(Kind::Usage, "there is no terminal to ask on")
+            .remedy("use --unattended (or --yes) to go ahead without a question"));
+    }
+    Ok(confirm)
 }
 
 /// A result as a document for programs, or as text for people.

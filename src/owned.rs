@@ -4,12 +4,17 @@ mod caddy;
 mod container;
 mod filter;
 
+use std::collections::BTreeSet;
+
 pub use filter::BRIDGE;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use minijinja::{Environment, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Web};
 use crate::error::{Error, Result};
+use crate::facts::engine::capabilities;
 use crate::facts::kernel::{EXTRA, IP6TABLES, IPTABLES, NF_TABLES};
 use crate::facts::network::rules_script;
 use crate::host::files::sha256;
@@ -119,6 +124,15 @@ pub static SUBNETS: [Subnet; 4] = [
     subnet("172.30.242.0/24", "172.30.242.42", "fdcc:ad94:bacf:61c3::/64", "fdcc:ad94:bacf:61c3::2a"),
     subnet("192.168.242.0/24", "192.168.242.42", "fdcc:ad94:bacf:61d3::/64", "fdcc:ad94:bacf:61d3::2a"),
 ];
+
+impl Subnet {
+    /// The addresses of what stands in front of the admin page: the next ones.
+    pub fn page(&self) -> (Ipv4Addr, Ipv6Addr) {
+        let (v4, v6) = (self.address.parse::<Ipv4Addr>(), self.address6.parse::<Ipv6Addr>());
+        let (v4, v6) = (v4.expect("an address"), v6.expect("an address"));
+        (Ipv4Addr::from_bits(v4.to_bits() + 1), Ipv6Addr::from_bits(v6.to_bits() + 1))
+    }
+}
 
 const fn subnet(range: &'static str, address: &'static str, range6: &'static str, address6: &'static str) -> Subnet {
     Subnet { range, address, range6, address6 }
@@ -260,6 +274,14 @@ pub fn revision(inputs: &Inputs) -> Result<String> {
         text.push_str(&caddy::caddyfile(inputs)?);
     }
     Ok(sha256(text.as_bytes())[..16].to_string())
+}
+
+/// Whether the container is privileged, and its capabilities, as its compose file says.
+pub fn rights(inputs: &Inputs) -> Result<(bool, BTreeSet<String>)> {
+    let file = crate::yaml::parse(&container::compose(inputs, "-")?)
+        .map_err(|e| Error::step("template compose.yaml is no YAML").cause(e.message))?;
+    let service = &file["services"]["wg-easy"];
+    Ok((service["privileged"].as_bool().unwrap_or(false), capabilities(&service["cap_add"])))
 }
 
 /// The service that goes on after a restart.

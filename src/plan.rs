@@ -1,5 +1,6 @@
 //! The plan: a pure function of configuration, facts and receipt. Printing it is the dry run.
 
+mod guarded;
 mod runtime;
 mod steps;
 mod subnet;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::choice::{Aim, Choice, choose};
 use crate::config::{Config, Ipv6};
+use crate::drift::Diff;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
 use crate::facts::network::accept_ra;
@@ -26,6 +28,9 @@ pub struct Plan {
     #[serde(flatten)]
     pub choice: Choice,
     pub steps: Vec<Planned>,
+    /// How files that are there would change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diffs: Vec<Diff>,
     /// What the operator should know before saying yes.
     pub notes: Vec<String>,
 }
@@ -48,6 +53,11 @@ impl Plan {
         self.steps.iter().any(|p| matches!(p.step, Step::Pull { .. }))
     }
 
+    /// Files that somebody has edited by hand, with what that differs in.
+    pub fn edited(&self) -> impl Iterator<Item = &Diff> {
+        self.diffs.iter().filter(|d| d.edited)
+    }
+
     /// Whether the package mirror has a say: packages are wanted, or a better rung was passed over.
     pub fn needs_mirror(&self) -> bool {
         let packages = |s: &Step| matches!(s, Step::Repository { .. } | Step::Packages { .. } | Step::Kernel { .. });
@@ -61,11 +71,16 @@ impl Plan {
 pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>, aim: Aim) -> Result<Plan> {
     let choice = choose(config, facts, receipt, aim)?;
     preflight::check(config, facts, &choice)?;
+    if aim != Aim::Boot {
+        preflight::port_stays(config, facts)?;
+    }
     let inputs = inputs(config, facts, &choice)?;
-    let mut steps = Steps { config, facts, receipt, inputs: &inputs, list: Vec::new() };
-    steps.all(&choice, aim)?;
-    let notes = preflight::notes(config, facts, receipt, &choice);
-    Ok(Plan { schema: SCHEMA, choice, steps: steps.list, notes })
+    let mut steps = Steps { config, facts, receipt, inputs: &inputs, aim, list: Vec::new(), diffs: Vec::new() };
+    steps.all(&choice)?;
+    let (list, diffs) = (steps.list, steps.diffs);
+    let mut notes = preflight::notes(config, facts, receipt, &choice);
+    notes.extend(diffs.iter().filter(|d| d.edited).map(|d| format!("{} was edited by hand", d.path)));
+    Ok(Plan { schema: SCHEMA, choice, steps: list, diffs, notes })
 }
 
 /// What the renderings depend on, as far as the facts tell.

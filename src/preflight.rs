@@ -41,6 +41,19 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     space(facts)
 }
 
+/// A server keeps the port of its first start in its database: another one that is published leads nowhere.
+/// What it has written down itself is what counts, so that a port that was changed on the admin page can be
+/// followed.
+pub fn port_stays(config: &Config, facts: &Facts) -> Result<()> {
+    let wanted = config.server.port;
+    match facts.listen_port.filter(|port| facts.database && *port != wanted) {
+        None => Ok(()),
+        Some(port) => Err(Error::host(format!("server.port is {wanted}, and the server listens on {port}"))
+            .cause("it keeps its port in its database since its first start; publishing another one would cut off every client")
+            .remedy(format!("set server.port to {port}; to move, change the port on the admin page first, then here"))),
+    }
+}
+
 /// Things worth saying in the plan.
 pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: &Choice) -> Vec<String> {
     let mut notes = Vec::new();
@@ -54,6 +67,7 @@ pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: 
         notes.push(format!("{open}; the rest of the plan follows from what is found"));
     }
     notes.extend(held(config, facts, receipt, choice));
+    notes.extend(out_of_reach(config, facts, receipt));
     if config.server.web == Web::Public {
         notes.push(format!(
             "server.web: public opens tcp {} for everybody, over plain http: the password can be read on its way",
@@ -121,6 +135,17 @@ fn page(config: &Config) -> String {
             format!("{open}; {authority} must reach this host as {host} there, before there is a certificate")
         }
     }
+}
+
+/// Settings that were given otherwise than at the server's first start, which is the only time it reads them.
+fn out_of_reach(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> Option<String> {
+    let taken = receipt.map(|r| &r.first_start).filter(|_| facts.database)?;
+    let differs = |(key, value): &(String, serde_json::Value)| {
+        key != "server.port" && taken.get(key).is_some_and(|then| then != value)
+    };
+    let keys: Vec<String> = config.first_start().into_iter().filter(differs).map(|(key, _)| key).collect();
+    let keys = Some(keys.join(", ")).filter(|k| !k.is_empty())?;
+    Some(format!("{keys}: read at the server's first start only; change this on the admin page as well"))
 }
 
 /// Since when the kernel is held, and what is newer.
@@ -316,7 +341,7 @@ fn filters(config: &Config, facts: &Facts, choice: &Choice) -> Vec<String> {
         let release = will_run(facts, choice);
         notes.push(format!("kernel {release} has no ip_tables: the container's iptables goes through nf_tables"));
     }
-    let open = if config.server.web == Web::Public { " and the admin page's" } else { "" };
+    let open = if config.server.web == Web::Local { "" } else { " and the admin page's" };
     if network.firewall == Firewall::Auto {
         notes.push(format!(
             "what filters the tunnel's port{open} is DOCKER-USER, not ufw and not the rules for the host's own ports; \

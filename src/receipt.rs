@@ -3,6 +3,8 @@
 //! A small record with a schema of its own, not the program's objects: a later release must be able to
 //! read it and to undo what it says.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
@@ -13,6 +15,8 @@ pub const STATE_DIR: &str = "/var/lib/awg-install";
 pub const PATH: &str = "/var/lib/awg-install/receipt.json";
 pub const LOCK: &str = "/var/lib/awg-install/lock";
 pub const COPIES: &str = "/var/lib/awg-install/copies";
+/// Copies of what is gone back to when an upgrade fails.
+pub const WAY_BACK: &str = "/var/lib/awg-install/way-back";
 pub const SCHEMA: u32 = 1;
 /// A reboot that does not happen is asked for this many times in all.
 pub const MAX_REBOOTS: u32 = 3;
@@ -40,6 +44,21 @@ pub struct Receipt {
     /// The module and image that were last seen to work together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proven: Option<Proven>,
+    /// SHA-256 of each file as it was written last, by path; not of one that holds the password.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub written: BTreeMap<String, String>,
+    /// The file that is being written, with the SHA-256 of its new content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writing: Option<(String, String)>,
+    /// What the server took over at its first start, by the configuration's keys.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub first_start: BTreeMap<String, serde_json::Value>,
+    /// Present from before a server that worked is changed until the new one is proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_back: Option<WayBack>,
+    /// Ids of images of earlier versions that were pulled by this installation and are kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
     /// Kernels that were tried and failed, with the reason.
     pub ruled_out: Vec<RuledOut>,
     pub steps: Vec<Entry>,
@@ -94,6 +113,35 @@ pub struct Proven {
     pub srcversion: Option<String>,
     /// The image's id.
     pub image: String,
+}
+
+/// What ran, and all that is needed to have it run again.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WayBack {
+    /// The image by its name and its id.
+    pub image: String,
+    pub image_id: String,
+    /// The kernel that ran.
+    pub release: String,
+    /// Kind of wg0.
+    pub interface: Option<String>,
+    pub mode: String,
+    pub proven: Option<Proven>,
+    /// The files as they were, and what of them this program had written.
+    pub files: Vec<Change>,
+    pub written: BTreeMap<String, String>,
+    /// The operator's backup that was taken before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
+    /// The directory with the copy of the data, by its inode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<u64>,
+    /// The new container may have changed the data.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub touched: bool,
+    /// Why it is being gone; from then on it is gone to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -287,6 +335,23 @@ impl Receipt {
     pub fn done_after(&self, id: &str, other: &str) -> bool {
         let at = |id: &str| self.steps.iter().filter(|e| e.id == id && e.state == State::Done).map(|e| &e.at).max();
         at(id).is_some_and(|done| at(other).is_none_or(|before| done >= before))
+    }
+
+    /// Somebody else has changed the file since it was written last, which this is the SHA-256 of now.
+    pub fn is_edited(&self, path: &str, sha256: &str) -> bool {
+        let ours = self.writing.as_ref().is_some_and(|(p, wanted)| p == path && wanted == sha256);
+        !ours && self.written.get(path).is_some_and(|written| written != sha256)
+    }
+
+    /// The server was seen to work, or is being changed since.
+    pub fn ran(&self) -> bool {
+        self.way_back.is_some() || self.steps.iter().any(|e| e.id == "ready" && e.state == State::Done)
+    }
+
+    /// The image was pulled by this installation.
+    pub fn pulled(&self, image: &str) -> bool {
+        let ours = |c: &Change| matches!(c, Change::Image { reference } if reference == image);
+        self.steps.iter().any(|e| e.state != State::Undone && e.prior.iter().any(ours))
     }
 
     /// A step was begun and not finished.

@@ -10,6 +10,7 @@ use console::{Style, style};
 use serde_json::{Value, json};
 
 use crate::cli::{Color, Globals, Output};
+use crate::drift::Diff;
 use crate::error::Error;
 use crate::facts::Facts;
 use crate::host::{Log, tls::Page};
@@ -151,6 +152,12 @@ pub fn say(text: &impl std::fmt::Display) {
     let _ = std::io::stdout().write_all(format!("{text}\n").as_bytes());
 }
 
+/// How files would change, each line under the label of the first.
+pub fn diffs_text(diffs: &[Diff]) -> String {
+    let one = |d: &Diff| format!("Diff:  {}\n", d.text.replace('\n', "\n       "));
+    diffs.iter().map(one).collect()
+}
+
 /// The plan as text.
 pub fn plan_text(plan: &Plan, facts: &Facts) -> String {
     let mut text = format!(
@@ -173,6 +180,7 @@ pub fn plan_text(plan: &Plan, facts: &Facts) -> String {
     for note in &plan.notes {
         text.push_str(&format!("Note:  {note}\n"));
     }
+    text.push_str(&diffs_text(&plan.diffs));
     if plan.steps.is_empty() {
         text.push_str("Plan:  nothing to do");
         return text;

@@ -1,10 +1,12 @@
 //! The flows: install, plan and resume. Each is facts → plan → apply → receipt → report.
 
 mod end;
+mod guard;
 
 use nix::fcntl::Flock;
 
 use crate::apply::{self, Run};
+use crate::backup;
 use crate::build;
 use crate::change;
 use crate::choice::Aim;
@@ -12,21 +14,24 @@ use crate::config::Config;
 use crate::container;
 use crate::daemon;
 use crate::error::{Error, Kind, Result};
-use crate::facts::{self, Facts, Reach};
+use crate::facts::{self, Facts, Reach, engine};
 use crate::host::{Host, Log};
 use crate::kernel;
 use crate::module;
 use crate::owned::{
-    CONFIG, FIREWALL, FIREWALL_UNIT, GUARD, HOOK, MODULES_LOAD, Owned, SELF, SERVICE, SYSCTL, WATCHDOG,
+    CONFIG, FIREWALL, FIREWALL_UNIT, GUARD, HOOK, MODULES_LOAD, Owned, Rung, SELF, SERVICE, SYSCTL, WATCHDOG,
 };
 use crate::plan::{self, Plan};
+use crate::preflight;
 use crate::pull;
 use crate::reboot::{self, End};
-use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State};
+use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State, WayBack};
 use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::undo;
-use end::{confirm, end_failed, finish, rebooting};
+use crate::wayback;
+use end::{confirm, end_failed, finish, may_replace, rebooting};
+pub use guard::guard;
 
 /// In /run, so that a refused run leaves nothing behind and a restart cannot leave it locked.
 pub const LOCK: &str = "/run/awg-install.lock";
@@ -41,6 +46,8 @@ pub struct Wish {
     pub reboot: bool,
     /// Ask before acting.
     pub confirm: bool,
+    /// Overwrite files that were edited by hand; a copy is kept beside.
+    pub replace_edited: bool,
     /// Forget that kernels were tried and failed.
     pub retry: bool,
     pub aim: Aim,
@@ -53,6 +60,11 @@ pub fn lock(host: &Host) -> Result<Flock<std::fs::File>> {
             .cause(format!("it holds {LOCK}"))
             .remedy("wait for it: `awg-install status --wait`")
     })
+}
+
+/// Asks on the terminal for a yes.
+pub fn ask(question: &str) -> Result<()> {
+    end::confirm(question)
 }
 
 pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
@@ -91,8 +103,9 @@ fn ask_sources(host: &Host, config: &Config, reach: Reach, facts: &mut Facts, ne
 }
 
 /// `install`: also what a wizard or cloud-init ends in. Returns the exit code.
-pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Result<u8> {
+pub fn install(host: &Host, config: &Config, report: &Report, mut wish: Wish) -> Result<u8> {
     let _lock = lock(host)?;
+    backup::settle(host, config, report)?;
     let mut receipt = Receipt::load(host)?.filter(|r| r.outcome != Outcome::RolledBack);
     if let Some(receipt) = &mut receipt {
         undo::refuse_unfinished(receipt)?;
@@ -108,6 +121,9 @@ pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Res
             receipt.save(host)?;
         }
     }
+    if let Some(receipt) = &receipt {
+        wish.replace_edited |= consented(host, config, report, wish, receipt)?;
+    }
     let fresh = receipt.is_none() && !host.exists(STATE_DIR);
     let ended = reconcile(host, config, report, wish, receipt);
     if fresh && ended.is_err() && !host.exists(receipt::PATH) {
@@ -116,6 +132,27 @@ pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Res
         host.remove_empty_dir(STATE_DIR);
     }
     ended
+}
+
+/// What is refused on a host where a server works, before anything is begun or recorded; an upgrade asks here
+/// about files that were edited by hand, since it fetches the image before its plan is whole. Says whether that
+/// was consented to.
+fn consented(host: &Host, config: &Config, report: &Report, wish: Wish, receipt: &Receipt) -> Result<bool> {
+    let directory = config.container.directory.to_string();
+    let database = host.exists(format!("{directory}/data/wg-easy.db")) && !receipt.first_start_pending();
+    let listen_port = engine::listen_port(host, &directory);
+    preflight::port_stays(config, &Facts { database, listen_port, ..Facts::default() })?;
+    if wish.aim != Aim::Upgrade || wish.replace_edited {
+        return Ok(false);
+    }
+    let (facts, _) = look(host, config, Reach::Local, Some(receipt))?;
+    // Where no plan can be made from what is here, the upgrade's own says why.
+    let Ok(plan) = plan::plan(config, &facts, Some(receipt), Aim::Install) else { return Ok(false) };
+    if plan.edited().next().is_none() {
+        return Ok(false);
+    }
+    report.plan(&plan, &facts);
+    may_replace(&plan, wish.confirm).map(|()| true)
 }
 
 /// `resume`: what the service calls after the reboot; harmless by hand.
@@ -140,36 +177,16 @@ pub fn resume(host: &Host, config: &Config, report: &Report, wish: Wish) -> Resu
     reconcile(host, config, report, wish, Some(receipt))
 }
 
-/// `guard`: at every boot. The container works in the best mode that the kernel which runs allows; a restart
-/// loop is ended. Nothing is fetched, no kernel is changed, and a host that is as it was left is not touched.
-pub fn guard(host: &Host, config: &Config, report: &Report) -> Result<u8> {
-    // One that failed before the server ever ran is the operator's to go on with.
-    let ran = |r: &Receipt| r.steps.iter().any(|e| e.id == "ready" && e.state == State::Done);
-    let finished = |r: &Receipt| r.outcome == Outcome::Done || r.outcome == Outcome::Failed && ran(r);
-    let Some(receipt) = Receipt::load(host)?.filter(finished) else {
-        report.note("an installation is under way, or there is none: nothing to look after");
-        return Ok(0);
-    };
-    let planned = look_and_plan(host, config, Some(&receipt), Aim::Boot, false);
-    if planned.is_ok_and(|(plan, ..)| plan.steps.is_empty()) && receipt.outcome == Outcome::Done {
-        return Ok(receipt.exit_code.unwrap_or_default());
-    }
-    // Somebody is at it already.
-    let Some(_lock) = host.lock(LOCK)? else { return Ok(0) };
-    // What was true before the lock was had may be over: a rollback may have begun meanwhile.
-    let Some(receipt) = Receipt::load(host)?.filter(finished) else { return Ok(0) };
-    let wish = Wish { reboot: false, confirm: false, retry: false, aim: Aim::Boot };
-    let ended = reconcile(host, config, report, wish, Some(receipt));
-    if ended.is_err() && container::end_restart_loop(host, &config.container.name.to_string()) {
-        report.note("the container was restarted again and again: it is stopped now");
-    }
-    ended
-}
-
 /// Plans and acts until nothing is left to do, following `fallback` when the kernel rung fails.
 fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt: Option<Receipt>) -> Result<u8> {
     build::sweep(host)?;
     let mut receipt = receipt;
+    // A way back that was begun is gone to its end first.
+    if let Some(receipt) = &mut receipt
+        && let Some(why) = receipt.way_back.as_ref().and_then(|w| w.failed.clone())
+    {
+        wayback::go_back(host, config, report, receipt, &why)?;
+    }
     let aim = wish.aim;
     let mut asked = !wish.confirm;
     let mut looks = 0;
@@ -184,11 +201,19 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
             Err(error) => return Err(end_failed(host, receipt, error)),
         };
         report.plan(&plan, &facts);
+        if !wish.replace_edited
+            && aim != Aim::Boot
+            && let Err(error) = may_replace(&plan, wish.confirm)
+        {
+            // What goes on by itself after a restart ends here; nothing was begun otherwise.
+            let under_way = receipt.as_ref().is_some_and(Receipt::pending);
+            return Err(if under_way { end_failed(host, receipt, error) } else { error });
+        }
         if plan.steps.is_empty() {
             return finish(host, config, report, &plan, receipt, true);
         }
         if !asked {
-            confirm()?;
+            confirm("Carry out this plan?")?;
             asked = true;
         }
         let mut current = match receipt.take() {
@@ -227,11 +252,13 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
                 return Err(failed.error);
             }
             Err(failed) => {
-                let again = rule_out(host, config, report, &plan, &mut current, &failed)?;
-                receipt = Some(current);
-                if !again {
-                    return Err(end_failed(host, receipt, failed.error));
+                let at_once = is_set_at_fault(host, &plan, &current);
+                if !at_once && rule_out(host, config, report, &plan, &mut current, &failed)? {
+                    receipt = Some(current);
+                    continue;
                 }
+                let error = go_back(host, config, report, &mut current, failed.error);
+                return Err(end_failed(host, Some(current), error));
             }
         }
     }
@@ -263,6 +290,12 @@ fn look_and_plan(
             https.image = None;
         }
     }
+    // At boot the image stays what it is, whatever its name leads to by now.
+    if let (Aim::Boot, Some(container)) = (aim, &facts.container)
+        && let Some(used) = engine::image(host, &container.image).filter(|_| !container.image.is_empty())
+    {
+        facts.engine.image = Some(used);
+    }
     let planned = plan::plan(config, &facts, receipt, aim);
     if aim == Aim::Boot {
         return Ok((planned?, facts, modules));
@@ -279,6 +312,31 @@ fn look_and_plan(
     }
     modules.extend(ask_sources(host, config, Reach::Network, &mut facts, false)?);
     Ok((plan::plan(config, &facts, receipt, aim)?, facts, modules))
+}
+
+/// The kernel's rung is not to blame: it is the kernel and the mode that the server worked with before.
+fn is_set_at_fault(host: &Host, plan: &Plan, receipt: &Receipt) -> bool {
+    let running = host.release();
+    let stays = plan.choice.release.as_ref().is_none_or(|release| *release == running);
+    let same = |w: &WayBack| w.release == running && w.interface.as_deref() == Some(Rung::Kernel.interface());
+    stays && receipt.way_back.as_ref().is_some_and(same)
+}
+
+/// Goes back where there is a way back; the error says how that ended.
+fn go_back(host: &Host, config: &Config, report: &Report, receipt: &mut Receipt, error: Error) -> Error {
+    if receipt.way_back.is_none() {
+        return error;
+    }
+    report.note(&error.message);
+    match wayback::go_back(host, config, report, receipt, &error.message) {
+        Ok(()) => Error { message: format!("{}; the server runs as before", error.message), ..error },
+        Err(second) => {
+            let cause = format!("{}\n{}", error.cause.unwrap_or_default(), second).trim().to_string();
+            Error::step(format!("{}; and the way back failed: {}", error.message, second.message))
+                .cause(cause)
+                .remedy("run `awg-install install` again: it goes back first")
+        }
+    }
 }
 
 /// Whether the run goes on, one rung down, after the kernel rung has failed.

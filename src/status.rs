@@ -10,10 +10,11 @@ use crate::error::Result;
 use crate::facts::{Facts, Reach, engine};
 use crate::host::Host;
 use crate::https;
-use crate::plan;
+use crate::plan::{self, Planned};
 use crate::preflight;
 use crate::receipt::{Outcome, Receipt};
-use crate::report::{Report, say};
+use crate::report::{Report, diffs_text, say};
+use crate::step::Step;
 
 /// How often `--wait` looks.
 const POLL: Duration = Duration::from_millis(500);
@@ -56,9 +57,9 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
     let (facts, _) = crate::run::look(host, config, Reach::Local, Some(&receipt))?;
     let planned = plan::plan(config, &facts, Some(&receipt), Aim::Install);
     let held = planned.as_ref().ok().and_then(|p| preflight::held(config, &facts, Some(&receipt), &p.choice));
-    let drift: Vec<String> = match planned {
-        Ok(plan) => plan.steps.iter().map(|p| p.step.to_string()).collect(),
-        Err(error) => vec![error.message],
+    let (drift, diffs) = match planned {
+        Ok(plan) => (plan.steps.iter().filter(|p| p.step.is_drift()).map(difference).collect(), plan.diffs),
+        Err(error) => (vec![error.message], Vec::new()),
     };
     // A run that was cut off has no code of its own: what it began has not been finished.
     let code = receipt.exit_code.unwrap_or(6);
@@ -67,12 +68,22 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
         say(
             &json!({"v": 1, "type": "status", "outcome": receipt.outcome, "exit_code": code, "summary": receipt.summary,
                 "mode": receipt.mode, "kernel": facts.kernel.running, "module_loaded": facts.modules.loaded.contains("amneziawg"),
-                "container": facts.container, "held": held, "ruled_out": receipt.ruled_out, "drift": drift}),
+                "container": facts.container, "held": held, "ruled_out": receipt.ruled_out, "drift": drift,
+                "diffs": diffs}),
         );
         return Ok(code);
     }
-    say(&text(&receipt, &facts, held.as_deref(), &drift));
+    let text = format!("{}\n{}", text(&receipt, &facts, held.as_deref(), &drift), diffs_text(&diffs));
+    say(&text.trim_end());
     Ok(code)
+}
+
+/// A step that would mend the host says what differs; for the container, why it is to be made anew as well.
+fn difference(planned: &Planned) -> String {
+    match planned.step {
+        Step::Compose => format!("{}: {}", planned.step, planned.why),
+        _ => planned.step.to_string(),
+    }
 }
 
 fn text(receipt: &Receipt, facts: &Facts, held: Option<&str>, drift: &[String]) -> String {

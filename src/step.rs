@@ -14,6 +14,12 @@ use crate::owned::Owned;
 pub enum Step {
     /// Write one of the files this program owns.
     Write { file: Owned, path: String },
+    /// Keep a copy of a file that was edited by hand, beside it.
+    KeepEdited { path: String },
+    /// Remember what runs: image, files and later the data, so that it can be gone back to as one set.
+    WayBack,
+    /// A consistent copy of the server's data.
+    Backup,
     /// Copy this program to `/usr/local/sbin`, for the resume service and later use.
     InstallSelf,
     /// Add a line to `/etc/apk/repositories`.
@@ -94,9 +100,17 @@ pub const FIREWALL_SERVICE: &str = "awg-firewall";
 pub const SYSTEMD_TARGET: &str = "multi-user.target";
 
 impl Step {
+    /// It would mend something, rather than keep what is there from being lost.
+    pub fn is_drift(&self) -> bool {
+        !matches!(self, Step::WayBack | Step::Backup | Step::KeepEdited { .. })
+    }
+
     pub fn id(&self) -> String {
         match self {
             Step::Write { path, .. } => format!("write:{path}"),
+            Step::KeepEdited { path } => format!("keep-edited:{path}"),
+            Step::WayBack => "way-back".into(),
+            Step::Backup => "backup".into(),
             Step::InstallSelf => "install-self".into(),
             Step::Repository { url } => format!("repository:{url}"),
             Step::Packages { add, .. } => format!("packages:{}", add.join(",")),
@@ -130,6 +144,9 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Write { path, file } => write!(f, "write {path} ({})", file.purpose()),
+            Step::KeepEdited { path } => write!(f, "keep a copy of {path}, which was edited by hand, beside it"),
+            Step::WayBack => write!(f, "remember the image and the files that are in use, as the way back"),
+            Step::Backup => write!(f, "back up the server's data"),
             Step::InstallSelf => write!(f, "copy this program to {}", crate::owned::SELF),
             Step::Repository { url } => write!(f, "enable the package repository {url}"),
             Step::Packages { add, what } => write!(f, "install {what}: {}", add.join(" ")),

@@ -3,6 +3,7 @@
 //! Where the kernel that runs is one that was installed, the old one is started first, once, like a new
 //! kernel is: nothing is taken away before it is known that the host still boots without.
 
+use crate::backup;
 use crate::bootloader;
 use crate::build;
 use crate::change;
@@ -46,6 +47,7 @@ pub fn rollback(host: &Host, report: &Report, purge_data: bool, may_reboot: bool
     }
     receipt.purge_data |= purge_data;
     receipt.save(host)?;
+    backup::drop_unfinished(host)?;
     go_on(host, report, receipt, may_reboot)
 }
 
@@ -92,8 +94,13 @@ fn go_on(host: &Host, report: &Report, mut receipt: Receipt, may_reboot: bool) -
         undo_entry(host, &mut receipt, index, purge_data)?;
     }
     let purged = receipt.purge_data;
+    let backups = backup::purge(host, purged)?;
     last(host, &mut receipt)?;
-    let kept = if purged { "" } else { "the server's data was kept" };
+    let kept = match (purged, backups) {
+        (true, _) => "",
+        (false, 0) => "the server's data was kept",
+        (false, _) => "the server's data and its backups were kept",
+    };
     report.end("rolled-back", 0, "rolled back: what was installed is undone", kept);
     Ok(0)
 }
@@ -194,6 +201,7 @@ fn last(host: &Host, receipt: &mut Receipt) -> Result<()> {
     let own = receipt.steps.iter().position(|e| e.id == "install-self" && e.state != State::Undone);
     let directories = kept_directories(receipt);
     host.remove_tree(receipt::COPIES)?;
+    host.remove_tree(receipt::WAY_BACK)?;
     build::remove_cache(host)?;
     host.remove_file(receipt::PATH)?;
     host.remove_empty_dir(STATE_DIR);

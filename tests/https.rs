@@ -39,8 +39,14 @@ fn a_page_with_a_certificate() {
     assert_eq!(caddy["cap_add"], serde_json::json!(["NET_BIND_SERVICE"]));
     assert_eq!(caddy["read_only"], true);
     assert!(caddy.get("privileged").is_none());
+    assert_eq!(caddy["networks"]["wg"]["ipv4_address"], "10.42.42.43");
+    let rules = root.read("/opt/wg-easy/firewall.sh");
+    for port in [443, 80] {
+        let rule = format!("-d 10.42.42.43/32 -p tcp -m tcp --dport {port} -j ACCEPT");
+        assert!(rules.contains(&rule), "a firewall that closes all else: {rule} in {rules}");
+    }
     let image = caddy["image"].as_str().unwrap();
-    assert!(image.starts_with("docker.io/library/caddy@sha256:2"), "by digest: {image}");
+    assert!(image.starts_with("caddy@sha256:2"), "by digest: {image}");
     assert!(root.read("/opt/wg-easy/wg-easy.env").contains("INSECURE='false'"), "a login needs https");
     let text = root.read(CADDYFILE);
     for line in ["email \"admin@example.org\"", "\"https://vpn.example.org:443\" {", "reverse_proxy \"wg-easy:51821\""]
@@ -254,7 +260,9 @@ fn settings_that_do_not_fit() {
     root.install().expect(3).says("is for a DNS name, but server.host is the address 203.0.113.5");
     // With consent it is called what it is.
     root.write(CONFIG, &config("container: {privilege: documented, accept_privileged: true}\n"));
-    root.run(&["plan", "--config", CONFIG]).expect(0).says("whoever logs in there controls this host");
+    root.run(&["plan", "--config", CONFIG])
+        .expect(0)
+        .says("whoever has the admin page's password, from anywhere, is root on this host");
 }
 
 #[test]

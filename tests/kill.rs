@@ -142,6 +142,62 @@ fn killed_while_rolling_back() {
     });
 }
 
+/// An upgrade whose image is good, and one whose image damages the data: whatever the moment, the next run or the
+/// check at the next boot ends with a server that works, on the data from before.
+#[test]
+fn killed_while_upgrading() {
+    const UPGRADE: &[&str] = &["upgrade", "--unattended", "--config", CONFIG];
+    const DATABASE: &str = "/opt/wg-easy/data/wg-easy.db";
+    const DATA: &str = "SQLite format 3\na client\n";
+    let mut host = Root::fresh();
+    host.install().expect(0);
+    host.run(RESUME).expect(0);
+    host.write(DATABASE, DATA);
+    let registry = host.read("/.fakeroot/registry").replace("0000007 ", "0000008 ");
+    host.write("/.fakeroot/registry", &registry);
+    let works = |root: &Root| {
+        let status = root.run(&["status"]);
+        let way_back = &root.json("/var/lib/awg-install/receipt.json")["way_back"];
+        if !status.out.contains("healthy, wg0 is amneziawg") || !way_back.is_null() {
+            return Err(format!("{}{}\nway back: {way_back:#}", status.out, status.err));
+        }
+        let data = root.read(DATABASE);
+        if data == DATA { Ok(()) } else { Err(format!("the data: {data}")) }
+    };
+    let tidied = |root: &Root| {
+        let left = |path: &&str| root.exists(path);
+        match ["/opt/wg-easy/data.way-back", "/var/lib/awg-install/way-back"].into_iter().find(left) {
+            Some(path) => Err(format!("{path} is left")),
+            None => Ok(()),
+        }
+    };
+    let ended = |ran: Ran, codes: &[i32]| {
+        let said = || format!("exit {}\n{}\n{}", ran.code, ran.out, ran.err);
+        if codes.contains(&ran.code) { Ok(()) } else { Err(said()) }
+    };
+    for (image, codes, sample) in [("good", &[0][..], 10), ("bad", &[0, 6], 14)] {
+        if image == "bad" {
+            host.set("FAKE_BAD_IMAGES", &format!("sha256:15{:062}", 8));
+        }
+        let total = boundaries(&host, UPGRADE);
+        sweep(&format!("upgrade to a {image} image, then install"), total, sample, |n| {
+            let root = killed(&host, UPGRADE, n);
+            ended(root.run(INSTALL), codes)?;
+            works(&root)?;
+            tidied(&root)
+        });
+        sweep(&format!("upgrade to a {image} image, then a power cycle"), total, sample, |n| {
+            let root = killed(&host, UPGRADE, n);
+            root.reboot();
+            ended(root.run(&["guard"]), &[0, 6])?;
+            works(&root)?;
+            ended(root.run(INSTALL), &[0])?;
+            works(&root)?;
+            tidied(&root)
+        });
+    }
+}
+
 /// Boundaries that a run passes: the smallest number at which it is not killed any more, less one.
 fn boundaries(host: &Root, args: &[&str]) -> usize {
     let survives = |n: usize| host.copy().run_with(args, &[("AWG_TEST_KILL_AT", &n.to_string())], "").code >= 0;

@@ -284,7 +284,8 @@ fn an_engine_is_not_stopped_under_somebody_elses_container() {
     root.write("/var/lib/docker/stuck-port", "");
     root.write("/var/lib/docker/containers/shop/running", "");
     root.write("/opt/wg-easy/compose.yaml", "edited\n");
-    root.install().expect(6).says("port is already allocated");
+    let ran = root.run(&["install", "--unattended", "--config", CONFIG, "--replace-edited"]);
+    ran.expect(6).says("port is already allocated");
     assert!(!root.commands().iter().any(|c| c == "rc-service docker stop"));
 }
 

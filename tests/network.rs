@@ -10,9 +10,9 @@ const SERVER: &str =
 const SCRIPT: &str = "/opt/wg-easy/firewall.sh";
 /// What the stand-in shell has placed.
 const PLACED: &str = "/.fakeroot/firewall";
-/// Captured in a machine whose route is advertised to it.
+/// In the form of a route that was captured on a host whose router advertises itself.
 const ADVERTISED: &str = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
-    fe800000000000000000000000000002 00000400 00000001 00000000 00450003     eth0.100\n";
+    fe80000000000000e46b73fffea19561 00000400 00000001 00000000 00450003     eth0.100\n";
 
 #[test]
 fn rules_are_recorded_placed_at_every_boot_and_taken_away() {

@@ -45,8 +45,12 @@ fn record(name: &str, root: &Root, text: &str) {
         file.sha256 = "program".into();
     }
     facts.program_sha256 = "program".into();
-    let proven = Receipt::load(&host).unwrap().and_then(|r| r.proven);
-    let recorded = json!({"config": text, "facts": facts, "proven": proven});
+    let receipt = Receipt::load(&host).unwrap();
+    let proven = receipt.as_ref().and_then(|r| r.proven.clone());
+    let mut recorded = json!({"config": text, "facts": facts, "proven": proven});
+    if let Some(receipt) = receipt {
+        recorded["written"] = json!(receipt.written);
+    }
     assert_golden(&format!("tests/facts/{name}.json"), &pretty(&recorded));
 }
 
@@ -115,9 +119,10 @@ impl Case {
         let value = file(name);
         let (mut text, mut facts, mut proven) =
             (value["config"].clone(), value["facts"].clone(), value["proven"].clone());
+        let mut written = value["written"].clone();
         if let Some(base) = value["like"].as_str() {
             let base = file(base);
-            (facts, proven) = (base["facts"].clone(), base["proven"].clone());
+            (facts, proven, written) = (base["facts"].clone(), base["proven"].clone(), base["written"].clone());
             merge(&mut facts, &value["differs"]);
             if text.is_null() {
                 text = base["config"].clone();
@@ -133,8 +138,14 @@ impl Case {
             })
             .collect();
         let proven: Option<Proven> = serde_json::from_value(proven).expect("what was proven");
-        let receipt =
+        let mut receipt =
             (proven.is_some() || !ruled_out.is_empty()).then(|| Receipt { ruled_out, proven, ..Receipt::default() });
+        if let (Some(receipt), false) = (&mut receipt, written.is_null()) {
+            // It came to its end.
+            receipt.written = serde_json::from_value(written).expect("hashes by path");
+            receipt.begin("ready", Vec::new());
+            receipt.finish("ready");
+        }
         Case { config: config(text.as_str().expect("a configuration")), facts, receipt }
     }
 

@@ -133,6 +133,14 @@ fn a_line_with_the_password_is_left_out() {
 }
 
 #[test]
+fn a_log_that_cannot_be_read_is_said() {
+    failed(&[("FAKE_EXITS", "1"), ("FAKE_FAIL", "docker logs*")])
+        .1
+        .says("what the container has said cannot be read: docker: failed because FAKE_FAIL asks for it")
+        .says("its last exit: code 1");
+}
+
+#[test]
 fn looking_changes_nothing() {
     let mut root = Root::prepared(&[], USERSPACE);
     root.install().expect(0);

@@ -11,9 +11,9 @@ use support::repository;
 /// Layers, lowest first. A module may use those of lower layers and of its own; nothing above.
 const LAYERS: &[&[&str]] = &[
     &["error"],
-    &["unpack", "yaml"],
+    &["age", "unpack", "yaml"],
     &["host"],
-    &["config", "initramfs", "module"],
+    &["config", "drift", "initramfs", "module"],
     &["seal"],
     // What can be known of a host; no decision is made here.
     &["bundle", "catalog", "facts", "fetch", "pull"],
@@ -37,8 +37,9 @@ const LAYERS: &[&[&str]] = &[
         "reboot",
         "report",
     ],
+    &["backup"],
     &["change", "status"],
-    &["apply", "doctor", "undo"],
+    &["apply", "doctor", "undo", "wayback"],
     &["run", "setup"],
     &["main"],
 ];
@@ -52,8 +53,10 @@ const CROSSINGS: &[(&str, &str, &str)] = &[
 
 /// Parts that must not see the host: their result is a function of their arguments.
 const PURE: &[&str] = &[
+    "age",
     "choice",
     "config",
+    "drift",
     "drivers",
     "initramfs",
     "module",

@@ -4,8 +4,9 @@
 programs, no module. `module` is like an image that brings its module along:
 /lib/modules/amneziawg.ko and a version file, no userspace program. `older` is
 `upstream` with an awg of another generation than the module, `broken` is
-`upstream` with a server that ends at once. `caddy` is like
-docker.io/library/caddy:2. Programs
+`upstream` with a server that ends at once. `newer` is the next version of
+`upstream`, which works; `damaging` another, whose server damages the
+database at its start and ends. `caddy` is like docker.io/library/caddy:2. Programs
 come from Debian's packages, the server from `images/app`; see its header for
 what it does and does not do.
 """
@@ -27,6 +28,8 @@ MODULE_KERNEL = "6.12.50-0-lts"
 UPSTREAM = "wg-easy/wg-easy:15"
 OLDER = "lab/wg-easy-older:15"
 CADDY = "library/caddy:2"
+NEWER = "lab/wg-easy-newer:15"
+DAMAGING = "lab/wg-easy-damaging:15"
 BROKEN = "lab/wg-easy-broken:15"
 WITH_MODULE = ("wg-easy:latest", "lab/wg-easy-module:15")
 
@@ -168,10 +171,12 @@ def build(material, cache):
         _write_layout(partial / "older", [base, userspace, _older_layer(base), server])
         _write_layout(partial / "broken", [base, userspace, server, _broken_layer()])
         _write_layout(partial / "module", [base, _module_layer(module), server])
+        _write_layout(partial / "newer", [base, userspace, server, _release_layer()])
+        _write_layout(partial / "damaging", [base, userspace, server, _damaging_layer()])
         _write_layout(partial / "caddy", [_caddy_layer(packages)], _CADDY_CONFIG)
         partial.rename(home)
-    single = {UPSTREAM: home / "upstream", OLDER: home / "older", BROKEN: home / "broken", CADDY: home / "caddy"}
-    return single | {ref: home / "module" for ref in WITH_MODULE}
+    single = {UPSTREAM: "upstream", OLDER: "older", BROKEN: "broken", NEWER: "newer", DAMAGING: "damaging", CADDY: "caddy"}
+    return {ref: home / name for ref, name in (single | dict.fromkeys(WITH_MODULE, "module")).items()}
 
 
 def size(layout):
@@ -276,6 +281,31 @@ def _module_layer(module):
     version = f"{MODULE_KERNEL.split('-')[0]}\n".encode()
     layer.file("lib/modules/amneziawg.ko", module.read_bytes(), 0o644)
     layer.file("etc/amneziawg-kernel-version.txt", version, 0o644)
+    return layer
+
+
+def _release_layer():
+    layer = _Layer()
+    layer.directory("etc")
+    layer.file("etc/wg-easy-release", b"the version after the one in upstream\n", 0o644)
+    return layer
+
+
+def damaging(server):
+    """The server with a migration that goes wrong: it has changed the database when it ends."""
+    opened = "  open_database\n"
+    if server.count(opened) != 1:
+        raise standin.Failed(f"the server opens its database {server.count(opened)} times, not once")
+    return server.replace(opened, opened + (
+        "  sql <<< 'DELETE FROM clients_table; CREATE TABLE half_migrated (id INTEGER);'\n"
+        "  echo 'SqliteError: no such column: expires_at' >&2\n"
+        "  exit 1\n"))
+
+
+def _damaging_layer():
+    layer = _Layer()
+    layer.directory("app")
+    layer.file("app/server", damaging((SERVER / "server").read_text()).encode(), 0o755)
     return layer
 
 

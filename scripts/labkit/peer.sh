@@ -19,16 +19,24 @@ server=203.0.113.1:51820
 # A namespace with a link to this host: name, this host's addresses, its own.
 namespace() {
 	ip netns add "$1"
-	ip link add "$1" type veth peer name up netns "$1"
-	for address in $2; do ip address add "$address" dev "$1" nodad; done
+	ip link add "$1" type veth peer name way netns "$1"
+	for address in $2; do ip address add "$address" dev "$1" $(without_check "$address"); done
 	ip link set "$1" up
-	for address in $3; do ip -n "$1" address add "$address" dev up nodad; done
+	for address in $3; do ip -n "$1" address add "$address" dev way $(without_check "$address"); done
 	ip -n "$1" link set lo up
-	ip -n "$1" link set up up
+	ip -n "$1" link set way up
 }
 
+# IPv6 would look for a while whether somebody else has the address.
+without_check() { case $1 in *:*) echo nodad ;; esac; }
+
 serve() { # port, what it answers, then what runs it
-	printf '#!/bin/sh\nprintf "HTTP/1.0 200 OK\\r\\n\\r\\n%s\\n"\n' "$2" > "$image/bin/say-$2"
+	# The request is read first: what lies unread at the end would reset the connection.
+	cat > "$image/bin/say-$2" <<- SAY
+		#!/bin/sh
+		while read -r line && [ \${#line} -gt 1 ]; do :; done
+		printf 'HTTP/1.0 200 OK\r\n\r\n$2\n'
+	SAY
 	chmod 755 "$image/bin/say-$2"
 	port=$1 what=$2
 	shift 2
@@ -59,8 +67,9 @@ place() {
 connect() {
 	page=http://10.42.42.42:51821/api/client
 	printf '{"name":"peer","expiresAt":null}' > /run/peer.json
-	wget -q -O /dev/null --header "Authorization: Basic $(printf 'admin:%s' "$1" | base64)" \
-		--header 'Content-Type: application/json' --post-file /run/peer.json "$page" || return 1
+	cp /run/peer.json "$image/root/peer.json"
+	chroot "$image" wget -q -O /dev/null --header "Authorization: Basic $(printf 'admin:%s' "$1" | base64)" \
+		--header 'Content-Type: application/json' --post-file /root/peer.json "$page" || return 1
 	again
 }
 
@@ -75,9 +84,16 @@ again() {
 	docker exec wg-easy "$tool" set wg0 peer "$me" allowed-ips "$address/32,fdcc:ad94:bacf:61a4::cafe:2/128"
 	ip netns add peer 2> /dev/null
 	ip -n peer link del tunnel 2> /dev/null
-	modprobe wireguard
-	ip -n outside link add tunnel type wireguard
 	umask 077
+	modprobe wireguard 2> /dev/null
+	# Where the kernel has none, the image's program in userspace.
+	ip -n outside link add tunnel type wireguard 2> /dev/null || {
+		mkdir -p "$image/dev/net" "$image/run"
+		[ -e "$image/dev/net/tun" ] || mknod "$image/dev/net/tun" c 10 200
+		ip netns exec outside chroot "$image" wireguard-go -f tunnel > /run/peer.log 2>&1 &
+		echo $! >> /run/peer.pids
+		sleep 2
+	}
 	echo "$mine" > "$image/root/mine"
 	echo "$shared" > "$image/root/shared"
 	ip netns exec outside chroot "$image" wg set tunnel private-key /root/mine peer "$theirs" preshared-key /root/shared \
@@ -90,14 +106,14 @@ again() {
 	ip -n peer route add default dev tunnel
 	ip -n peer -6 route add default dev tunnel
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
-		ip netns exec peer ping -c 1 -W 2 10.8.0.1 > /dev/null 2>&1 && echo connected && return 0
+		ip netns exec peer chroot "$image" ping -c 1 -W 2 10.8.0.1 > /dev/null 2>&1 && echo connected && return 0
 	done
 	echo "no answer through the tunnel"
 	return 1
 }
 
 reach() { # name, address
-	answer=$(timeout 6 ip netns exec peer wget -q -T 5 -O - "http://$2/" 2>&1)
+	answer=$(timeout 6 ip netns exec peer chroot "$image" wget -q -T 5 -O - "http://$2/" 2>&1)
 	# A page that sends elsewhere has answered.
 	case $answer in
 		outside | inside | host | *stand-in*) echo "$1 reached" ;;
@@ -127,7 +143,7 @@ probe() {
 }
 
 take() {
-	while read -r pid; do kill "$pid"; done < /run/peer.pids
+	while read -r pid; do kill "$pid" 2> /dev/null; done < /run/peer.pids
 	for name in peer outside inside; do ip netns del "$name" 2> /dev/null; done
 	rm -rf "$image" /run/peer.pids /run/peer.json
 }

@@ -47,6 +47,7 @@ def start(cache, material, host="127.0.0.1"):
     _sweep(home)
     run = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=home))
     registry = Registry(run, program, authority, host)
+    registry.layouts = built
     try:
         made = variants.made(built[images.UPSTREAM], run / "variants")
         for reference, layout in [*built.items(), *made.items()]:
@@ -80,6 +81,16 @@ class Registry:
         self._process, self._accounts = None, None
         # The same images for whoever logs in.
         self._guarded, self._lock = None, threading.Lock()
+        self.layouts = {}  # reference -> OCI layout, as at the start
+
+    def point(self, tag, image):
+        """Has a tag lead to what the lab has made for another reference; to its own again with `image` None."""
+        known = {reference.rpartition("/")[2]: layout for reference, layout in self.layouts.items()}
+        known |= self.layouts
+        wanted = image or tag
+        if wanted not in known:
+            raise Failed(f"no image {wanted}; there are {', '.join(sorted(self.layouts))}")
+        return self.publish(tag, known[wanted])
 
     def publish(self, reference, layout):
         """Makes an image (OCI layout) available as `repository:tag`."""

@@ -160,6 +160,7 @@ class _Stage:
         self.scenario, self.scenarios, self.bench, self.binary = scenario, scenarios, bench, binary
         self.place, self.narrative = place, narrative
         self.trees, self.machine, self.catalog, self.gate, self.boot = {}, None, None, None, None
+        self.moved_tags = set()  # of the registry, which other scenarios use as well
         self.tell, self.console = narrative.tell, place / "console.log"
 
     @property
@@ -250,6 +251,8 @@ class _Stage:
         return target.stat().st_size
 
     def close(self, keep):
+        for tag in self.moved_tags:
+            self.bench.registry.point(tag, None)
         if self.machine:
             self.machine.cut_power()
             self.machine.server.stop()

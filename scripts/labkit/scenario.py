@@ -156,7 +156,10 @@ def _check_step(where, step):
             raise Invalid(f"{where}: keep needs a path, and as which plain file name it is kept")
     if "catalog" in step:
         _check_catalog(where, step["catalog"])
-    if "registry" in step:
+    if isinstance(step.get("registry"), dict):
+        # A tag that leads to another image from now on.
+        _known(where, step["registry"], {"tag", "image"})
+    elif "registry" in step:
         _check_registry(where, step["registry"])
 
 

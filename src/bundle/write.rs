@@ -1,21 +1,22 @@
 //! Writing a bundle: the same members give the same bytes.
 
-use std::io::{Read, Write};
+use std::io::Read;
 
 use tar::{Builder, EntryType, Header};
 
 use crate::error::{Error, Result};
-use crate::host::{Host, partial::Partial};
+use crate::host::Host;
+use crate::host::partial::{Feed, Partial};
 
 /// A bundle on its way to a file.
 pub struct Writer<'a> {
     name: &'a str,
-    tar: Builder<Sink<'a>>,
+    tar: Builder<Feed<'a>>,
 }
 
 impl<'a> Writer<'a> {
     pub fn new(host: &'a Host, name: &'a str, partial: Partial) -> Writer<'a> {
-        Writer { name, tar: Builder::new(Sink { host, partial }) }
+        Writer { name, tar: Builder::new(partial.feed(host)) }
     }
 
     /// Adds a plain file of `size` bytes that belongs to root and has no date.
@@ -36,22 +37,6 @@ impl<'a> Writer<'a> {
     /// Ends the archive.
     pub fn finish(self) -> Result<Partial> {
         let fail = |e: std::io::Error| Error::step(format!("{}: cannot be written", self.name)).cause(e);
-        Ok(self.tar.into_inner().map_err(fail)?.partial)
-    }
-}
-
-struct Sink<'a> {
-    host: &'a Host,
-    partial: Partial,
-}
-
-impl Write for Sink<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let done = self.host.go_on().and_then(|()| self.partial.add(bytes));
-        done.map(|()| bytes.len()).map_err(|e| std::io::Error::other(e.cause.unwrap_or(e.message)))
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        Ok(self.tar.into_inner().map_err(fail)?.into_inner())
     }
 }

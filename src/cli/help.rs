@@ -48,6 +48,20 @@ const SOURCES: &str = "Where settings come from:
 --server-password-file FILE (- for standard input) or AWG_SERVER_PASSWORD, and --container-registry-password-file \
 or AWG_CONTAINER_REGISTRY_PASSWORD.";
 
+/// What the help of two commands says about them.
+pub(super) const BACKUP: &str = "Copy the server's data, as it is at one moment, into one file.
+
+The container is paused while its files are copied, for a fraction of a second, and goes on whatever happens. The file \
+holds the private key of every client and of the server: it is readable by root alone, and with backup.recipients it is \
+encrypted to age public keys. Links, devices and pipes that lie in the data are left out. backup.keep says how many are \
+kept.";
+
+pub(super) const RESTORE: &str = "Put a backup in place of the server's data, and prove that the server works with it.
+
+All of the backup is checked before anything is changed. The data that is there now is backed up first, and is put back \
+when the server does not come up. Names, passwords and settings are then those of the backup. Compose file, environment, \
+kernel and module stay as they are.";
+
 /// What `--version` prints after the name.
 pub(super) fn version() -> String {
     format!("{} (commit {}, target {})", env!("CARGO_PKG_VERSION"), BUILD.0, BUILD.1)

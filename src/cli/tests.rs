@@ -35,6 +35,12 @@ fn every_command_is_reached() {
     assert_eq!(command(&["resume"]), Command::Resume);
     assert_eq!(command(&["status", "--wait"]), Command::Status(StatusArgs { wait: true, detailed_exitcode: false }));
     assert_eq!(command(&["rollback", "--purge-data"]), Command::Rollback(RollbackArgs { purge_data: true }));
+    assert_eq!(command(&["backup"]), Command::Backup(BackupArgs::default()));
+    assert_eq!(command(&["backup", "--to", "b"]), Command::Backup(BackupArgs { to: Some("b".into()) }));
+    let restore = RestoreArgs { file: "/b".into(), identity: Some("/k".into()) };
+    assert_eq!(command(&["restore", "/b", "--identity", "/k"]), Command::Restore(restore));
+    refused(&["restore"]);
+    refused(&["restore", "/b", "--dry-run"]);
     assert_eq!(command(&["render", "compose"]), Command::Render(RenderWhat::Compose));
     assert_eq!(command(&["module", "inspect", "/m.ko"]), Command::ModuleInspect("/m.ko".into()));
     let create = BundleCreateArgs { file: "/b".into(), sign: Some("/k".into()), no_image: true };
@@ -99,6 +105,18 @@ fn every_key_is_a_flag_that_sets_it() {
         let apart = run(&["plan", &format!("--{flag}"), &value]);
         assert_eq!(apart.is_ok(), leaf.kind != LeafKind::Boolean, "{flag}");
     }
+}
+
+#[test]
+fn help_says_what_a_backup_holds() {
+    let backup = shown(&["backup", "--help"]);
+    assert!(
+        backup.split_whitespace().collect::<Vec<_>>().join(" ").contains("private key of every client"),
+        "{backup}"
+    );
+    // Its lines are as long as the terminal lets them be.
+    let restore = shown(&["restore", "--help"]);
+    assert!(restore.split_whitespace().collect::<Vec<_>>().join(" ").contains("is backed up first"), "{restore}");
 }
 
 #[test]
@@ -169,7 +187,19 @@ fn help_is_short_and_long() {
     assert!(long.contains("--kernel-release") && long.contains("plain WireGuard, which can be recognised"));
     assert!(!long.contains("--server-password ") && long.contains("AWG_SERVER_PASSWORD"));
     assert!(short.lines().all(|line| line.chars().count() <= 100));
-    for command in ["install", "plan", "resume", "status", "rollback", "render", "module", "completions", "man"] {
+    for command in [
+        "install",
+        "plan",
+        "resume",
+        "status",
+        "backup",
+        "restore",
+        "rollback",
+        "render",
+        "module",
+        "completions",
+        "man",
+    ] {
         assert!(short.contains(&format!("\n  {command} ")), "{command}");
     }
 }

@@ -17,7 +17,6 @@ pub(super) fn check(loaded: &Loaded) -> Result<()> {
     https::check(loaded, config)?;
     lists(loaded, config)?;
     registry(loaded, config)?;
-    network(loaded, config)?;
     container(loaded, config)
 }
 
@@ -272,6 +271,7 @@ fn lists(loaded: &Loaded, config: &Config) -> Result<()> {
     let server = &config.server;
     for (key, list) in [
         ("module.catalog.public_keys", config.module.catalog.public_keys.iter().map(ToString::to_string).collect()),
+        ("backup.recipients", config.backup.recipients.iter().map(ToString::to_string).collect()),
         ("server.dns", server.dns.iter().map(ToString::to_string).collect::<Vec<_>>()),
         ("server.allowed_ips", server.allowed_ips.iter().map(ToString::to_string).collect()),
         ("network.reachable", config.network.reachable.iter().map(ToString::to_string).collect()),
@@ -302,18 +302,6 @@ fn registry(loaded: &Loaded, config: &Config) -> Result<()> {
     if file.is_some_and(|f| f != "-" && !f.starts_with('/')) {
         let remedy = "write it from the root: /root/registry.password";
         return wrong(loaded, FILE, "is no absolute path, and an upgrade reads it again", remedy);
-    }
-    Ok(())
-}
-
-fn network(loaded: &Loaded, config: &Config) -> Result<()> {
-    if !config.network.isolate && !config.network.reachable.is_empty() {
-        return wrong(
-            loaded,
-            "network.reachable",
-            "lists exceptions, but network.isolate is false: peers reach everything",
-            "leave it out, or set network.isolate: true",
-        );
     }
     Ok(())
 }

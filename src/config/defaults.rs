@@ -122,6 +122,6 @@ impl Default for Network {
 
 impl Default for Backup {
     fn default() -> Self {
-        Self { keep: 5, directory: AbsolutePath::known("/var/lib/awg-install/backup") }
+        Self { keep: 5, directory: AbsolutePath::known("/var/lib/awg-install/backup"), recipients: Vec::new() }
     }
 }

@@ -40,7 +40,7 @@ impl ImageRef {
     /// The registry it comes from, as a login names it.
     pub fn registry(&self) -> &str {
         match self.repository.split_once('/') {
-            Some((first, _)) if first == "index.docker.io" => DOCKER_HUB,
+            Some(("index.docker.io", _)) => DOCKER_HUB,
             Some((first, _)) if is_registry(first) => first,
             _ => DOCKER_HUB,
         }

@@ -1,10 +1,20 @@
 //! The effective configuration as it is kept on the host.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
-use super::Config;
+use super::{Config, leaves};
 
 impl Config {
+    /// What the server takes over at its first start, by key; no secret is in it.
+    pub fn first_start(&self) -> BTreeMap<String, Value> {
+        let value = serde_json::to_value(self).expect("plain data");
+        let keys = leaves().iter().filter(|l| l.first_start && !l.secret && l.path != "server.password_file");
+        let at = |path: &str| value.pointer(&format!("/{}", path.replace('.', "/"))).cloned().unwrap_or_default();
+        keys.map(|l| (l.path.clone(), at(&l.path))).collect()
+    }
+
     /// YAML that loads back to this configuration. The password is in it only `with_password`: a resumed
     /// run needs it until the server has started once.
     pub fn effective_yaml(&self, with_password: bool) -> String {

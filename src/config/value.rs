@@ -122,6 +122,10 @@ word!(
     PublicKey, public_key_rule
 );
 word!(
+    /// An age public key.
+    Recipient, recipient_rule
+);
+word!(
     /// A path as the operator wrote it; `-` is standard input.
     InputFile, input_file_rule
 );
@@ -335,6 +339,10 @@ fn srcversion_rule(text: &str) -> Result<(), String> {
 fn public_key_rule(text: &str) -> Result<(), String> {
     let good = text.len() == 56 && text.starts_with("RW") && minisign_verify::PublicKey::from_base64(text).is_ok();
     if good { Ok(()) } else { Err("is not a minisign public key (56 characters that begin with RW)".into()) }
+}
+
+fn recipient_rule(text: &str) -> Result<(), String> {
+    text.parse::<crate::age::PublicKey>().map(drop)
 }
 
 fn input_file_rule(text: &str) -> Result<(), String> {

@@ -18,8 +18,7 @@ const GENERAL: &str = "";
 const MOST: usize = 3;
 
 const TABLES: &str = "modprobe -a ip_tables iptable_nat iptable_filter ip6_tables ip6table_nat ip6table_filter \
-    (/etc/modules-load.d/awg-install.conf has them loaded at boot); kernels without them, such as 6.18 of Alpine \
-    3.23, cannot carry this image";
+    (/etc/modules-load.d/awg-install.conf has them loaded at boot)";
 const RECREATE: &str = "run this again: the container is made anew";
 
 /// The specific rows of a subject come first.
@@ -50,6 +49,13 @@ static KNOWN: &[Known] = &[
         &["No chain/target/match by that name"],
         "the host's kernel lacks a target or match that the firewall rules use",
         "modprobe -a xt_MASQUERADE xt_nat; where the kernel was upgraded since the last boot: restart the host",
+    ),
+    // This program's own start.sh, where no row above says why.
+    row(
+        "tables",
+        &["awg-install: ip"],
+        "the packet filter in the container cannot be set up, and no server runs without",
+        "see the line itself, and `lsmod | grep -e ip_tables -e nf_tables`",
     ),
     // amneziawg-go and wireguard-go (tun_linux.go), moby (oci/devices_linux.go).
     row(
@@ -260,6 +266,13 @@ static KNOWN: &[Known] = &[
         &["is already in use by container"],
         "another container has the name",
         "remove it, or choose another container.name",
+    ),
+    // What a health check says where it cannot be run at all.
+    row(
+        GENERAL,
+        &["OCI runtime exec failed"],
+        "the engine cannot run a program in the container",
+        "restart the engine, then run this again",
     ),
     row(
         GENERAL,

@@ -18,7 +18,7 @@ pub(super) const READY: Duration = Duration::from_secs(300);
 /// A container that is gone, or stopped without being restarted, does not come back by itself.
 const STOPPED: Duration = Duration::from_secs(10);
 /// The engine calls a container unhealthy only after a start period and several failures.
-const UNHEALTHY: Duration = Duration::from_secs(60);
+const UNHEALTHY: Duration = Duration::from_secs(120);
 /// What is waited for is told after this, and again when it has changed or some time has gone.
 const TELL: Duration = Duration::from_secs(5);
 const TELL_AGAIN: Duration = Duration::from_secs(30);
@@ -114,18 +114,33 @@ struct Wait<'a> {
     began: Instant,
     stopped: Option<Instant>,
     unhealthy: Option<Instant>,
+    /// How it ended when it was last seen down: while it runs, the engine does not tell any more.
+    ended: LastState,
     told: Option<(Instant, String)>,
 }
 
 impl<'a> Wait<'a> {
     fn new(host: &'a Host, config: &'a Config, report: Option<&'a Report<'a>>, interface: Option<&'a str>) -> Wait<'a> {
         let began = Instant::now();
-        Wait { host, config, report, interface, began, stopped: None, unhealthy: None, told: None }
+        Wait {
+            host,
+            config,
+            report,
+            interface,
+            began,
+            stopped: None,
+            unhealthy: None,
+            ended: LastState::default(),
+            told: None,
+        }
     }
 
     /// A second, unless the run is asked to stop or waiting longer cannot help.
     fn pause(&mut self, container: Option<&Container>, seen: &Seen) -> Result<()> {
         self.host.go_on()?;
+        if container.is_some_and(|c| !c.running) {
+            self.ended = engine::last_state(self.host, &self.config.container.name);
+        }
         if self.hopeless(container) {
             return Err(self.failure(container, seen));
         }
@@ -167,8 +182,11 @@ impl<'a> Wait<'a> {
 
     fn failure(&self, container: Option<&Container>, seen: &Seen) -> Error {
         let name = self.config.container.name.to_string();
-        let last = engine::last_state(self.host, &name);
-        let lines = lines(self.host, self.config, &name);
+        let mut last = engine::last_state(self.host, &name);
+        if last.exit_code == 0 && !last.oom_killed {
+            (last.exit_code, last.oom_killed) = (self.ended.exit_code, self.ended.oom_killed);
+        }
+        let (lines, unread) = lines(self.host, self.config, &name);
         let (what, guess) = difference(self.config, self.interface, container, seen, &last, self.began.elapsed());
         let mut evidence = vec![format!("seen: {}", state(container, seen))];
         if last.exit_code != 0 || last.oom_killed {
@@ -182,7 +200,9 @@ impl<'a> Wait<'a> {
             }
         }
         let tail = &lines[lines.len().saturating_sub(SHOWN)..];
-        if tail.is_empty() {
+        if let Some(why) = unread {
+            evidence.push(format!("what the container has said cannot be read: {why}"));
+        } else if tail.is_empty() {
             evidence.push("the container has said nothing".into());
         } else {
             evidence.push(format!("last lines of the container:\n  {}", tail.join("\n  ")));
@@ -319,11 +339,17 @@ fn remedies(known: &[&Known]) -> String {
     known.iter().map(|k| k.remedy).collect::<Vec<&str>>().join("\n")
 }
 
-/// What the container has said last, both streams in their order, without secrets.
-fn lines(host: &Host, config: &Config, name: &str) -> Vec<String> {
+/// What the container has said last, both streams in their order, without secrets; or why that cannot be read.
+fn lines(host: &Host, config: &Config, name: &str) -> (Vec<String>, Option<String>) {
     let (sh, count) = (host.shell(), READ.to_string());
-    let logs = host.ask(cmd!(sh, "docker logs --timestamps --tail {count} {name}"), Limits::seconds(20));
-    merged(&logs.stdout, &logs.stderr, config.server.password.as_ref().map(|p| p.expose()))
+    let logs = host.ask(cmd!(sh, "docker logs --timestamps --tail {count} {name}"), Limits::seconds(60));
+    let secret = config.server.password.as_ref().map(|p| p.expose());
+    if !logs.ok() {
+        let why =
+            if logs.timed_out { "the engine does not answer in time".into() } else { shown(&logs.tail(1), secret) };
+        return (Vec::new(), Some(why));
+    }
+    (merged(&logs.stdout, &logs.stderr, secret), None)
 }
 
 fn merged(out: &str, err: &str, secret: Option<&str>) -> Vec<String> {

@@ -62,6 +62,11 @@ impl Host {
         Some(hex(&hasher.finalize()))
     }
 
+    /// What tells a directory from another that has taken its name.
+    pub fn inode(&self, path: impl AsRef<Path>) -> Option<u64> {
+        self.path(path).symlink_metadata().ok().map(|m| m.ino())
+    }
+
     /// Where a symbolic link points, as written in it.
     pub fn link(&self, path: impl AsRef<Path>) -> Option<String> {
         Some(fs::read_link(self.path(path)).ok()?.to_string_lossy().into_owned())
@@ -72,6 +77,19 @@ impl Host {
         let mut start = Vec::new();
         File::open(self.path(path)).ok()?.take(bytes).read_to_end(&mut start).ok()?;
         Some(start)
+    }
+
+    /// The first bytes of a file that somebody else may have put there, as text: a link is not followed, and
+    /// nothing but a plain file is read.
+    pub fn read_plain(&self, path: impl AsRef<Path>, bytes: u64) -> Option<String> {
+        let flags = (nix::fcntl::OFlag::O_NOFOLLOW | nix::fcntl::OFlag::O_NONBLOCK).bits();
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.path(path)).ok()?;
+        let mut text = Vec::new();
+        if !file.metadata().is_ok_and(|m| m.is_file()) {
+            return None;
+        }
+        file.take(bytes).read_to_end(&mut text).ok()?;
+        Some(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Bytes in a file; 0 where it is absent.

@@ -4,6 +4,7 @@ mod stream;
 
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use reqwest::blocking::{Client, ClientBuilder};
 use serde_json::{Value, json};
 
@@ -39,8 +40,17 @@ impl Reply {
 impl Host {
     /// A GET to the engine's own interface, such as `/version`: no program has to start for it.
     pub fn engine_get(&self, path: &str) -> Reply {
+        self.engine("engine-get", path)
+    }
+
+    /// A POST without a body, such as `/containers/NAME/pause`.
+    pub fn engine_do(&self, path: &str) -> Reply {
+        self.engine("engine-post", path)
+    }
+
+    fn engine(&self, verb: &str, path: &str) -> Reply {
         let began = Instant::now();
-        let reply = if self.is_fake() { self.played_engine(path) } else { self.asked_engine(path) };
+        let reply = if self.is_fake() { self.played_engine(verb, path) } else { self.asked_engine(verb, path) };
         let status = match &reply {
             Reply::Answer(status, _) => json!(status),
             Reply::Absent => json!("absent"),
@@ -51,7 +61,7 @@ impl Host {
         reply
     }
 
-    fn asked_engine(&self, path: &str) -> Reply {
+    fn asked_engine(&self, verb: &str, path: &str) -> Reply {
         if !self.exists(ENGINE_SOCKET) {
             return Reply::Absent;
         }
@@ -62,11 +72,12 @@ impl Host {
             Ok(client) => client,
             Err(why) => return Reply::Silent(why.clone()),
         };
-        let read = || -> reqwest::Result<(u16, Value)> {
-            let response = client.get(format!("http://docker{path}")).send()?;
+        let method = if verb == "engine-post" { Method::POST } else { Method::GET };
+        let ask = || -> reqwest::Result<(u16, Value)> {
+            let response = client.request(method, format!("http://docker{path}")).send()?;
             Ok((response.status().as_u16(), serde_json::from_slice(&response.bytes()?).unwrap_or(Value::Null)))
         };
-        match read() {
+        match ask() {
             Ok((status, value)) => Reply::Answer(status, value),
             Err(e) if e.is_connect() => Reply::Absent,
             Err(e) => Reply::Silent(e.to_string()),
@@ -74,8 +85,8 @@ impl Host {
     }
 
     /// The stand-in prints the status on a line of its own, then the document.
-    fn played_engine(&self, path: &str) -> Reply {
-        let out = self.ask(self.shell().cmd("engine-get").arg(path), Limits::seconds(20));
+    fn played_engine(&self, verb: &str, path: &str) -> Reply {
+        let out = self.ask(self.shell().cmd(verb).arg(path), Limits::seconds(20));
         let (status, body) = out.stdout.split_once('\n').unwrap_or_default();
         match status.parse() {
             Ok(status) if out.ok() => Reply::Answer(status, serde_json::from_str(body).unwrap_or(Value::Null)),

@@ -80,6 +80,11 @@ impl Partial {
         Ok(())
     }
 
+    /// As something to write to. A run that was asked to stop ends there.
+    pub fn feed(self, host: &Host) -> Feed<'_> {
+        Feed { host, partial: self }
+    }
+
     /// Puts the file into its place.
     pub fn commit(self, mode: u32) -> Result<()> {
         let done = (|| {
@@ -89,6 +94,29 @@ impl Partial {
             sync_dir(self.place.parent().unwrap_or(Path::new("/")))
         })();
         done.map_err(|e| failed(&self.name, e))
+    }
+}
+
+/// A partial file that a writer of archives can write to.
+pub struct Feed<'a> {
+    host: &'a Host,
+    partial: Partial,
+}
+
+impl Feed<'_> {
+    pub fn into_inner(self) -> Partial {
+        self.partial
+    }
+}
+
+impl Write for Feed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let done = self.host.go_on().and_then(|()| self.partial.add(bytes));
+        done.map(|()| bytes.len()).map_err(|e| std::io::Error::other(e.cause.unwrap_or(e.message)))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

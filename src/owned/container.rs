@@ -32,6 +32,8 @@ pub(super) fn compose(inputs: &Inputs, revision: &str) -> Result<String> {
             address => inputs.network.address,
             range6 => inputs.network.range6,
             address6 => inputs.network.address6,
+            page => inputs.network.page().0.to_string(),
+            page6 => inputs.network.page().1.to_string(),
             revision_label => crate::facts::engine::REVISION_LABEL,
             revision,
             tool => if inputs.rung == Rung::Wireguard { "wg" } else { "awg" },

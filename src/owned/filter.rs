@@ -176,18 +176,24 @@ fn inside(config: &Config, family: Family) -> Vec<String> {
 /// the operator's way.
 fn published(inputs: &Inputs, family: Family) -> Vec<String> {
     let network = inputs.network;
-    let own =
-        if family == Family::V4 { format!("{}/32", network.address) } else { format!("{}/128", network.address6) };
+    let one = |v4: &str, v6: &str| if family == Family::V4 { format!("{v4}/32") } else { format!("{v6}/128") };
     let server = &inputs.config.server;
     let web = (server.web == Web::Public).then_some(("tcp", server.web_port));
-    let mut rules: Vec<String> = [("udp", server.port)]
-        .into_iter()
-        .chain(web)
-        .map(|(protocol, port)| format!("-d {own} -p {protocol} -m {protocol} --dport {port} -j ACCEPT"))
-        .collect();
-    rules.push(format!("-d {own} {ANSWERS} -j ACCEPT"));
-    rules.push(format!("-s {own} {ANSWERS} -j ACCEPT"));
+    let mut rules = opened(&one(network.address, network.address6), [("udp", server.port)].into_iter().chain(web));
+    if server.web == Web::Https {
+        let (v4, v6) = network.page();
+        let ports = [("tcp", server.https.port), ("tcp", 80)].into_iter();
+        rules.extend(opened(&one(&v4.to_string(), &v6.to_string()), ports));
+    }
     rules
+}
+
+/// These ports of a container, as they are behind Docker's translation, and the answers.
+fn opened(own: &str, ports: impl Iterator<Item = (&'static str, u16)>) -> Vec<String> {
+    ports
+        .map(|(protocol, port)| format!("-d {own} -p {protocol} -m {protocol} --dport {port} -j ACCEPT"))
+        .chain([format!("-d {own} {ANSWERS} -j ACCEPT"), format!("-s {own} {ANSWERS} -j ACCEPT")])
+        .collect()
 }
 
 /// Before Docker's own translation: what the container begins does not reach this host, at whichever address.

@@ -1,8 +1,10 @@
 //! The steps that need the kernel that was chosen: modules, settings, container, proofs.
 
+use std::collections::BTreeSet;
+
 use super::steps::{Steps, serviced};
 use crate::module;
-use crate::owned::{Owned, Rung, own_authority, page_url, revision};
+use crate::owned::{Owned, Rung, own_authority, page_url, revision, rights};
 use crate::step::Step;
 
 impl Steps<'_> {
@@ -41,13 +43,18 @@ impl Steps<'_> {
         {
             self.add(Step::Prove { release: release.into() }, "a module that loads may still not work with this image");
         }
+        if self.hands_off() {
+            return;
+        }
         let wanted = revision(self.inputs).ok();
-        let current = facts.container.as_ref().is_some_and(|c| {
-            c.running
-                && !(facts.database && c.first_start)
-                && Some(&c.revision) == wanted.as_ref()
-                && c.interface.as_deref() == Some(rung.interface())
-        });
+        let altered = self.altered();
+        let current = altered.is_none()
+            && facts.container.as_ref().is_some_and(|c| {
+                c.running
+                    && !(facts.database && c.first_start)
+                    && Some(&c.revision) == wanted.as_ref()
+                    && c.interface.as_deref() == Some(rung.interface())
+            });
         let rewritten = self.planned(|s| {
             let files = [Owned::Compose, Owned::Start, Owned::Environment, Owned::FirstEnvironment, Owned::Caddyfile];
             matches!(s, Step::Write { file, .. } if files.contains(file))
@@ -69,7 +76,7 @@ impl Steps<'_> {
             self.add(Step::Write { file: Owned::Config, path }, "likewise");
             self.add(Step::Compose, "the engine keeps the old environment until the container is made anew");
         } else if rewritten {
-            self.add(Step::Compose, "made from the compose file");
+            self.add(Step::Compose, altered.unwrap_or_else(|| "made from the compose file".into()));
         }
         let unhealthy = facts.container.as_ref().is_some_and(|c| c.health == "unhealthy");
         if rewritten || !facts.database || self.cut_off("ready") || unhealthy {
@@ -88,6 +95,26 @@ impl Steps<'_> {
             };
             self.add(Step::Https { url: page_url(self.config) }, why);
         }
+    }
+
+    /// What the container has that its file does not give it: somebody has made it anew or altered it.
+    fn altered(&self) -> Option<String> {
+        let container = self.facts.container.as_ref()?;
+        let (privileged, capabilities) = rights(self.inputs).ok()?;
+        let image = self.facts.engine.image.as_ref().map(|i| i.id.as_str()).unwrap_or_default();
+        let list = |c: &BTreeSet<String>| c.iter().cloned().collect::<Vec<_>>().join(", ");
+        if container.image.is_empty() {
+            return None;
+        }
+        if container.privileged != privileged {
+            return Some(format!("it runs with privileged: {}, not {privileged}", container.privileged));
+        }
+        if container.capabilities != capabilities {
+            let (has, wants) = (list(&container.capabilities), list(&capabilities));
+            return Some(format!("it runs with the capabilities {has}, not {wants}"));
+        }
+        let other = !image.is_empty() && container.image != image;
+        other.then(|| format!("it runs another image: {}", container.image))
     }
 
     /// What is loaded is another build than the one that belongs there.

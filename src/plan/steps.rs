@@ -4,9 +4,9 @@ use super::Planned;
 use crate::choice::{self, Aim, Choice};
 use crate::config::Config;
 use crate::config::{Firewall, ModuleSource, Reboot, Release};
+use crate::drift::Diff;
 use crate::error::{Error, Kind, Result};
 use crate::facts::{Facts, apk, kernel::EXTRA};
-use crate::host::files::sha256;
 use crate::owned::{Inputs, Owned, SELF, SERVICE, WATCHDOG};
 use crate::receipt::Receipt;
 use crate::step::{FIREWALL_SERVICE, GUARD_SERVICE, RESUME, SYSTEMD_TARGET, Step, TRIAL, WATCHDOG_SERVICE};
@@ -19,15 +19,18 @@ pub(super) struct Steps<'a> {
     pub facts: &'a Facts,
     pub receipt: Option<&'a Receipt>,
     pub inputs: &'a Inputs<'a>,
+    pub aim: Aim,
     pub list: Vec<Planned>,
+    pub diffs: Vec<Diff>,
 }
 
 impl Steps<'_> {
-    pub fn all(&mut self, choice: &Choice, aim: Aim) -> Result<()> {
-        let (facts, receipt) = (self.facts, self.receipt);
+    pub fn all(&mut self, choice: &Choice) -> Result<()> {
+        let (facts, receipt, aim) = (self.facts, self.receipt, self.aim);
         self.own_files();
         self.engine();
         if choice.open.is_some() {
+            self.guarded();
             return Ok(());
         }
         let release = choice.release.as_deref();
@@ -60,11 +63,16 @@ impl Steps<'_> {
         }
         self.finish(switch);
         self.page();
+        self.guarded();
         Ok(())
     }
 
     pub fn add(&mut self, step: Step, why: impl Into<String>) {
         self.list.push(Planned { step, why: why.into() });
+    }
+
+    pub fn insert(&mut self, at: usize, step: Step, why: impl Into<String>) {
+        self.list.insert(at, Planned { step, why: why.into() });
     }
 
     pub fn planned(&self, wanted: impl Fn(&Step) -> bool) -> bool {
@@ -79,17 +87,6 @@ impl Steps<'_> {
     /// A step was begun and cut off: what a tool says is there may be there by name only.
     pub fn cut_off(&self, id: &str) -> bool {
         self.receipt.is_some_and(|r| r.is_started(id))
-    }
-
-    /// Adds a write unless the file is already as wanted.
-    fn write(&mut self, file: Owned, why: &str) {
-        let path = file.path(self.config);
-        let wanted = file.render(self.inputs).map(|text| sha256(text.as_bytes()));
-        let have = self.facts.files.get(&path);
-        if have.is_some_and(|h| wanted.as_ref().is_ok_and(|w| *w == h.sha256) && h.mode == file.mode()) {
-            return;
-        }
-        self.add(Step::Write { file, path }, why);
     }
 
     fn own_files(&mut self) {

@@ -40,6 +40,8 @@ impl Layers {
                 let size = layer.total.unwrap_or(layer.have);
                 (layer.have, layer.total) = (size, Some(size));
             }
+            // The engine calls what broke off whole until it begins anew.
+            retry if retry.starts_with("Retrying") => layer.or_default().have = 0,
             "Already exists" => _ = self.layers.remove(id),
             _ => {}
         }
@@ -74,8 +76,8 @@ mod tests {
             r#"{"status":"Extracting","progressDetail":{"current":1,"total":9},"progress":"","id":"455dd0b98567"}"#,
             (3001170, Some(3001170)),
         ),
-        (r#"{"status":"Retrying in 5 seconds","progressDetail":{},"id":"455dd0b98567"}"#, (3001170, Some(3001170))),
-        (r#"{"status":"Status: Downloaded newer image for wg-easy:15"}"#, (3001170, Some(3001170))),
+        (r#"{"status":"Retrying in 5 seconds","progressDetail":{},"id":"455dd0b98567"}"#, (0, Some(3001170))),
+        (r#"{"status":"Status: Downloaded newer image for wg-easy:15"}"#, (0, Some(3001170))),
     ];
 
     #[test]

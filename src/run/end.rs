@@ -7,6 +7,7 @@ use crate::plan::Plan;
 use crate::reboot::{self, End};
 use crate::receipt::{Outcome, Receipt};
 use crate::report::Report;
+use crate::wayback;
 
 use super::LOG;
 
@@ -55,12 +56,13 @@ pub(super) fn finish(
         summary
     };
     if let Some(mut receipt) = receipt
-        && (receipt.outcome != Outcome::Done || !unchanged)
+        && (receipt.outcome != Outcome::Done || !unchanged || receipt.way_back.is_some())
     {
         receipt.outcome = Outcome::Done;
         receipt.exit_code = Some(code);
         receipt.summary = summary.clone();
         receipt.mode = mode.into();
+        wayback::arrived(host, config, &mut receipt)?;
         receipt.save(host)?;
     }
     report.end(if unchanged { "unchanged" } else { "done" }, code, &summary, &crate::status::access(host, config));
@@ -79,8 +81,24 @@ pub(super) fn end_failed(host: &Host, receipt: Option<Receipt>, error: Error) ->
     Error { kind: Kind::Step, ..error }
 }
 
-pub(super) fn confirm() -> Result<()> {
-    let yes = dialoguer::Confirm::new().with_prompt("Carry out this plan?").default(false).interact().map_err(|e| {
+/// Consent to overwriting what somebody has edited by hand; nothing of it is lost.
+pub(super) fn may_replace(plan: &Plan, ask: bool) -> Result<()> {
+    let (paths, texts): (Vec<&str>, Vec<&str>) = plan.edited().map(|d| (d.path.as_str(), d.text.as_str())).unzip();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let what = paths.join(", ");
+    let question = format!("{what}: edited by hand. Replace (a copy is kept beside)?");
+    if ask {
+        return confirm(&question);
+    }
+    Err(Error::host(format!("{what}: edited by hand since it was written; nothing was changed"))
+        .cause(texts.join("\n"))
+        .remedy("put into the configuration what is to stay, or replace it: `--replace-edited` keeps a copy beside"))
+}
+
+pub(super) fn confirm(question: &str) -> Result<()> {
+    let yes = dialoguer::Confirm::new().with_prompt(question).default(false).interact().map_err(|e| {
         Error::new(Kind::Usage, "the answer cannot be read").cause(e).remedy("use --unattended or --yes")
     })?;
     if yes { Ok(()) } else { Err(Error::new(Kind::Usage, "stopped: nothing was changed")) }

@@ -168,6 +168,7 @@ const FILES: &[(&str, &str)] = &[
         "container.privilege: documented gives whoever controls the container the whole host;",
     ),
     ("server: {web: public}\ncontainer: {privilege: documented}", "and its admin page would be open to everybody"),
+    ("backup: {recipients: [age1abc]}", "backup.recipients"),
     ("backup: {keep: 0}", "backup.keep: takes a number from 1 to 1000, not 0"),
     ("fallback: wireguard", "config.yaml:1: fallback: wireguard can be recognised on the wire"),
     (

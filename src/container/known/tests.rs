@@ -32,6 +32,7 @@ const SEEN: &[(&str, &str)] = &[
         "the engine's own firewall chains are gone",
     ),
     ("iptables: No chain/target/match by that name.", "the host's kernel lacks a target or match"),
+    ("awg-install: iptables refuses: -A AWG-INPUT -j DROP", "the packet filter in the container cannot be set up"),
     (
         "Error response from daemon: error gathering device information while adding custom device \
          \"/dev/net/tun\": no such file or directory",
@@ -169,6 +170,11 @@ const SEEN: &[(&str, &str)] = &[
         "Error response from daemon: Conflict. The container name \"/wg-easy\" is already in use by container \"8c1f\". \
          You have to remove (or rename) that container to be able to reuse that name.",
         "another container has the name",
+    ),
+    (
+        "OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd (\"/app\") set in \
+         config.json failed: no such file or directory: unknown",
+        "the engine cannot run a program",
     ),
     (
         "[#] ip link add wg0 type amneziawg\nError: Unknown device type.\n[#] ip link delete dev wg0",

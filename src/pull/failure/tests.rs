@@ -150,8 +150,7 @@ fn words_follow_what_was_tried() {
     let asks = explain(&attempt(&image, &none), "unauthorized").to_string();
     assert!(asks.contains("registry.lab asks for a login") && asks.contains("container.registry.password_file"));
     assert!(!asks.contains("helper"), "{asks}");
-    let mut helper = Login::default();
-    helper.helper = true;
+    let helper = Login { helper: true, ..Login::default() };
     assert!(explain(&attempt(&image, &helper), "unauthorized").to_string().contains("helper"));
 
     let proxy = |said: &str| {
