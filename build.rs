@@ -10,6 +10,13 @@ fn main() {
     });
     println!("cargo:rustc-env=AWG_COMMIT={}", commit.as_deref().unwrap_or("unknown"));
     println!("cargo:rustc-env=AWG_TARGET={}", std::env::var("TARGET").unwrap_or_default());
+    let is = |name: &str, value: &str| std::env::var(name).is_ok_and(|v| v == value);
+    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_ENV", "gnu") {
+        // Nothing unwinds where a panic aborts: no index to the tables that tell how. And the addresses that a
+        // position-independent program corrects at its start, packed (glibc 2.36 and later): 300 KB less in all.
+        println!("cargo:rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
+        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
     println!("cargo:rerun-if-env-changed=AWG_COMMIT");
     println!("cargo:rerun-if-changed=.git/HEAD");
     println!("cargo:rerun-if-changed=build.rs");
