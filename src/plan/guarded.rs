@@ -68,7 +68,8 @@ impl Steps<'_> {
     /// The container that runs is to be left alone: its files are not what this program has written, and nobody
     /// can be asked.
     pub fn hands_off(&self) -> bool {
-        let container = [Owned::Compose, Owned::Environment].map(|o| o.path(self.config));
+        let files = [Owned::Compose, Owned::Environment, Owned::Start, Owned::Caddyfile];
+        let container = files.map(|o| o.path(self.config));
         self.aim == Aim::Boot
             && self.facts.container.as_ref().is_some_and(|c| c.running)
             && self.diffs.iter().any(|d| d.edited && container.contains(&d.path))
