@@ -292,7 +292,8 @@ fn look_and_plan(
     }
     // At boot the image stays what it is, whatever its name leads to by now.
     if let (Aim::Boot, Some(container)) = (aim, &facts.container)
-        && let Some(used) = engine::image(host, &container.image).filter(|_| !container.image.is_empty())
+        && !container.image.is_empty()
+        && let Some(used) = engine::image_by_id(host, &container.image, &config.container.image.to_string())
     {
         facts.engine.image = Some(used);
     }

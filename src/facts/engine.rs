@@ -94,7 +94,12 @@ pub fn compose(host: &Host) -> String {
 }
 
 pub fn image(host: &Host, reference: &str) -> Option<Image> {
-    let image = parse_image(&host.engine_get(&format!("/images/{reference}/json")).found()?, reference)?;
+    image_by_id(host, reference, reference)
+}
+
+/// The image with that id, known by the digest that the repository of `reference` gives it.
+pub fn image_by_id(host: &Host, id: &str, reference: &str) -> Option<Image> {
+    let image = parse_image(&host.engine_get(&format!("/images/{id}/json")).found()?, reference)?;
     let Some(contents) = super::image::contents(host, &image.id) else { return Some(image) };
     let generation = contents.tools.as_deref().and_then(super::image::generation);
     Some(Image { programs: Some(contents.programs), generation, ..image })
