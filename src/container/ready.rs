@@ -43,13 +43,13 @@ pub fn first_start(host: &Host, config: &Config, report: &Report) -> Result<()> 
     let database = format!("{}/data/wg-easy.db", config.container.directory);
     let mut wait = Wait::new(host, config, Some(report), None);
     loop {
-        let container = engine::container(host, &config.container.name);
+        let (container, last) = engine::observe(host, &config.container.name).unzip();
         let mut seen = container.as_ref().map(|c| look(host, config, c)).unwrap_or_default();
         seen.web = container.as_ref().and_then(|c| page(host, config, c, "login"));
         if seen.web == Some(200) && host.exists(&database) {
             return Ok(());
         }
-        wait.pause(container.as_ref(), &seen).map_err(|error| match seen.web {
+        wait.pause(container.as_ref(), &seen, last.unwrap_or_default()).map_err(|error| match seen.web {
             Some(300..400) => Error {
                 message: "the server has not taken its first settings over: its page leads to the setup".into(),
                 ..error
@@ -64,13 +64,13 @@ pub fn first_start(host: &Host, config: &Config, report: &Report) -> Result<()> 
 pub fn prove(host: &Host, config: &Config, report: Option<&Report>, interface: &str) -> Result<Seen> {
     let mut wait = Wait::new(host, config, report, Some(interface));
     loop {
-        let container = engine::container(host, &config.container.name);
+        let (container, last) = engine::observe(host, &config.container.name).unzip();
         let seen = container.as_ref().map(|c| look(host, config, c)).unwrap_or_default();
         if seen.healthy && seen.udp && seen.interface.as_deref() == Some(interface) && seen.web.is_some_and(|s| s < 400)
         {
             return Ok(seen);
         }
-        wait.pause(container.as_ref(), &seen)?;
+        wait.pause(container.as_ref(), &seen, last.unwrap_or_default())?;
     }
 }
 
@@ -136,13 +136,16 @@ impl<'a> Wait<'a> {
     }
 
     /// A second, unless the run is asked to stop or waiting longer cannot help.
-    fn pause(&mut self, container: Option<&Container>, seen: &Seen) -> Result<()> {
+    fn pause(&mut self, container: Option<&Container>, seen: &Seen, mut last: LastState) -> Result<()> {
         self.host.go_on()?;
-        if container.is_some_and(|c| !c.running) {
-            self.ended = engine::last_state(self.host, &self.config.container.name);
+        let tells = |state: &LastState| state.exit_code != 0 || state.oom_killed;
+        if tells(&last) {
+            self.ended = last.clone();
+        } else {
+            (last.exit_code, last.oom_killed) = (self.ended.exit_code, self.ended.oom_killed);
         }
         if self.hopeless(container) {
-            return Err(self.failure(container, seen));
+            return Err(self.failure(container, seen, &last));
         }
         self.tell(container, seen);
         std::thread::sleep(Duration::from_secs(1));
@@ -180,14 +183,10 @@ impl<'a> Wait<'a> {
         }
     }
 
-    fn failure(&self, container: Option<&Container>, seen: &Seen) -> Error {
+    fn failure(&self, container: Option<&Container>, seen: &Seen, last: &LastState) -> Error {
         let name = self.config.container.name.to_string();
-        let mut last = engine::last_state(self.host, &name);
-        if last.exit_code == 0 && !last.oom_killed {
-            (last.exit_code, last.oom_killed) = (self.ended.exit_code, self.ended.oom_killed);
-        }
         let (lines, unread) = lines(self.host, self.config, &name);
-        let (what, guess) = difference(self.config, self.interface, container, seen, &last, self.began.elapsed());
+        let (what, guess) = difference(self.config, self.interface, container, seen, last, self.began.elapsed());
         let mut evidence = vec![format!("seen: {}", state(container, seen))];
         if last.exit_code != 0 || last.oom_killed {
             let killed = if last.oom_killed { ", killed for want of memory" } else { "" };

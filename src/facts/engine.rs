@@ -106,11 +106,17 @@ pub fn image_by_id(host: &Host, id: &str, reference: &str) -> Option<Image> {
 }
 
 pub fn container(host: &Host, name: &str) -> Option<Container> {
-    let mut container = parse_container(&host.engine_get(&format!("/containers/{name}/json")).found()?)?;
+    observe(host, name).map(|(container, _)| container)
+}
+
+/// A container, and how it ended last, of one and the same moment.
+pub fn observe(host: &Host, name: &str) -> Option<(Container, LastState)> {
+    let answer = host.engine_get(&format!("/containers/{name}/json")).found()?;
+    let mut container = parse_container(&answer)?;
     if container.running {
         container.interface = interface(host, container.pid);
     }
-    Some(container)
+    Some((container, parse_last_state(&answer)))
 }
 
 /// How a container ended last, and what its health check said: read where something has failed.
@@ -122,10 +128,6 @@ pub struct LastState {
     /// Why the engine could not start it.
     pub error: String,
     pub health_output: String,
-}
-
-pub fn last_state(host: &Host, name: &str) -> LastState {
-    host.engine_get(&format!("/containers/{name}/json")).found().map(|c| parse_last_state(&c)).unwrap_or_default()
 }
 
 /// The name of the container in front of the admin page.
