@@ -16,7 +16,7 @@ from support import lab_cache
 
 from labkit import debs, images, material, standin
 
-MAX_COMPRESSED = 15 << 20
+MAX_COMPRESSED = 16 << 20
 PASSWORD = "correct:horse'battery"
 START = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "PORT": "51821", "EXPERIMENTAL_AWG": "true",
