@@ -13,6 +13,8 @@
 # The peer's interface is made in the namespace `outside`, where its own packets stay, and moved into `peer`.
 # It speaks WireGuard, as the lab's stand-ins for AmneziaWG do.
 set -u
+# BusyBox's ip knows no network namespaces.
+ip -V 2> /dev/null | grep -q iproute2 || apk add --quiet iproute2 || exit 1
 image=/root/peer-image
 server=203.0.113.1:51820
 
