@@ -21,6 +21,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Kind, Result};
 pub use command::{Limits, Output};
+pub use files::File;
 pub use http::{Ended, Post, Reply};
 pub use log::Log;
 

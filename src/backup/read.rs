@@ -1,6 +1,5 @@
 //! Reading a backup: nothing in it counts before all of it has been held against its own list.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
@@ -11,7 +10,7 @@ use tar::EntryType;
 use super::manifest::{File as Listed, MAX_MANIFEST, Manifest, NAME};
 use crate::age;
 use crate::error::{Error, Kind, Result};
-use crate::host::{Host, files::hex};
+use crate::host::{File, Host, files::hex};
 use crate::unpack::Compression;
 
 /// Bytes that may follow the last file: blocks of zeros that writers of tar archives add.

@@ -1,6 +1,5 @@
 //! Copying the server's files at one moment, and writing them to one archive at leisure.
 
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use flate2::Compression;
@@ -15,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::host::files::{Owner, hex};
 use crate::host::partial::Feed;
 use crate::host::tree::{Node, What};
-use crate::host::{Host, files::sha256};
+use crate::host::{File, Host, files::sha256};
 
 /// The files as they were at one moment, one after the other in a file that nobody else can open.
 pub(super) struct Copied {

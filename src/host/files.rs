@@ -1,6 +1,8 @@
 //! Reading, and writing in a way that survives a power cut: temporary file, fsync, rename, fsync.
 
-use std::fs::{self, File, OpenOptions};
+/// An open file, as it is handed out here.
+pub use std::fs::File;
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
