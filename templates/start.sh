@@ -25,19 +25,21 @@ export PATH
 # Chains of our own, before those of the image: it appends its rules, these come first. What returns from
 # them goes the image's way.
 {% for part in parts %}
+{{ part.program }}-restore -w 10 --noflush <<'END' ||
+*filter
 {% for chain in part.chains %}
-{{ part.program }} -w 10 -N {{ chain }} 2>/dev/null || {{ part.program }} -w 10 -F {{ chain }} ||
-	fail "{{ part.program }} cannot make the chain {{ chain }}: do the kernel's tables fit the image's {{ part.program }}?"
+:{{ chain }} - [0:0]
 {% endfor %}
-while read -r rule; do
-	# Words of the rule, none of which holds a blank.
-	# shellcheck disable=SC2086
-	{{ part.program }} -w 10 $rule || fail "{{ part.program }} refuses: $rule"
-done <<'END'
 {% for rule in part.rules %}
 {{ rule }}
 {% endfor %}
+COMMIT
 END
+{
+	# It says more of why a table cannot be had.
+	{{ part.program }} -w 10 -S >/dev/null
+	fail "{{ part.program }}-restore refuses the rules: do the kernel's tables fit the image's {{ part.program }}?"
+}
 {% endfor %}
 {% endif %}
 

@@ -98,7 +98,7 @@ fn without_ipv6_nothing_speaks_of_it() {
         assert!(!root.loaded("ip6_tables") && root.loaded("ip_tables"), "{mode}");
         for path in [SCRIPT, "/opt/wg-easy/start.sh", "/etc/modules-load.d/awg-install.conf"] {
             let text = root.read(path);
-            assert!(!text.contains("\nip6tables ") && !text.contains("ip6_tables"), "{mode}: {path}: {text}");
+            assert!(!text.contains("\nip6tables") && !text.contains("ip6_tables"), "{mode}: {path}: {text}");
         }
         assert!(!root.read("/etc/sysctl.d/60-awg-install.conf").contains("ipv6"));
         assert!(!root.read("/opt/wg-easy/compose.yaml").contains("ipv6"));
@@ -135,11 +135,8 @@ fn the_container_starts_nothing_when_a_rule_is_refused() {
     {
         let bin = root.path("/stand-in");
         let _ = std::fs::remove_dir_all(&bin);
-        for program in ["iptables", "ip6tables"] {
-            let text = format!(
-                "#!/bin/sh\necho \"$0 $*\" >> {}\ncase \"$*\" in *'{refuses}'*) exit 1 ;; esac\n",
-                bin.join("said").display()
-            );
+        for program in ["iptables", "ip6tables", "iptables-restore", "ip6tables-restore"] {
+            let text = format!("#!/bin/sh\ncase \"$0 $(cat)\" in *'{refuses}'*) exit 1 ;; esac\n");
             root.write(&format!("/stand-in/{program}"), &text);
             let mut mode = std::fs::metadata(bin.join(program)).unwrap().permissions();
             std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o755);
