@@ -15,6 +15,7 @@ pub mod tree;
 
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -41,6 +42,7 @@ pub struct Host {
     shell: xshell::Shell,
     boundaries: Cell<u32>,
     kill_at: Option<u32>,
+    count_in: Option<PathBuf>,
     /// Present in runs that change something.
     pub stop: Option<Arc<signals::Stop>>,
     /// Shows people how far a piece of work is; who looks on is known to the program alone.
@@ -72,6 +74,7 @@ impl Host {
         };
         // A kill point exists only where nothing but a prepared directory can be hurt.
         let kill_at = root.as_ref().and(env.get("AWG_TEST_KILL_AT")).and_then(|n| n.parse().ok());
+        let count_in = root.as_ref().and(env.get("AWG_TEST_BOUNDARIES_IN")).map(PathBuf::from);
         let shell =
             xshell::Shell::new().map_err(|e| Error::new(Kind::Usage, "cannot tell the current directory").cause(e))?;
         Ok(Host {
@@ -81,6 +84,7 @@ impl Host {
             shell,
             boundaries: Cell::new(0),
             kill_at,
+            count_in,
             stop: None,
             watch: None,
             engine: OnceCell::new(),
@@ -154,19 +158,18 @@ impl Host {
         }
     }
 
-    /// A boundary between two durable states. Tests kill the program at the n-th one; on a real host
+    /// A boundary between two durable states. Tests count them, and kill the program at the n-th one; on a real host
     /// it does nothing.
     pub fn boundary(&self) {
         let n = self.boundaries.get() + 1;
         self.boundaries.set(n);
+        if let Some(path) = &self.count_in {
+            let _ = fs::write(path, n.to_string());
+        }
         if self.kill_at == Some(n) {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
             // The signal is delivered before kill() returns to us, but say so to the compiler.
             std::process::abort();
         }
-    }
-
-    pub fn boundaries_passed(&self) -> u32 {
-        self.boundaries.get()
     }
 }

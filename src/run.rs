@@ -30,7 +30,7 @@ use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::undo;
 use crate::wayback;
-use end::{confirm, end_failed, finish, may_replace, rebooting};
+use end::{confirm, end_failed, finish, may_replace, rebooting, refused};
 pub use guard::guard;
 
 /// In /run, so that a refused run leaves nothing behind and a restart cannot leave it locked.
@@ -190,6 +190,8 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
     let aim = wish.aim;
     let mut asked = !wish.confirm;
     let mut looks = 0;
+    // What goes on by itself after a restart, and the check at boot, say in the receipt how they end.
+    let mut begun = aim == Aim::Boot || receipt.as_ref().is_some_and(Receipt::pending);
     loop {
         if let Some(receipt) = &mut receipt {
             take_back_ruled_out(host, config, receipt, aim)?;
@@ -198,16 +200,14 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
             .and_then(|all| if all.0.pulls() { pull::foresee(host, config).map(|()| all) } else { Ok(all) });
         let (plan, facts, modules) = match planned {
             Ok(all) => all,
-            Err(error) => return Err(end_failed(host, receipt, error)),
+            Err(error) => return Err(refused(host, receipt, error, begun)),
         };
         report.plan(&plan, &facts);
         if !wish.replace_edited
             && aim != Aim::Boot
             && let Err(error) = may_replace(&plan, wish.confirm)
         {
-            // What goes on by itself after a restart ends here; nothing was begun otherwise.
-            let under_way = receipt.as_ref().is_some_and(Receipt::pending);
-            return Err(if under_way { end_failed(host, receipt, error) } else { error });
+            return Err(refused(host, receipt, error, begun));
         }
         if plan.steps.is_empty() {
             return finish(host, config, report, &plan, receipt, true);
@@ -228,6 +228,7 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
         };
         host.make_dirs(STATE_DIR, 0o700)?;
         current.save(host)?;
+        begun = true;
         let run = Run { host, config, facts: &facts, report, modules: &modules, reboot_allowed: wish.reboot };
         match apply::apply(&run, &plan, &mut current) {
             // What decides the rest is here now.

@@ -147,7 +147,7 @@ fn a_login_from_a_file_the_environment_the_configuration_or_standard_input() {
         match way {
             "file" => upgraded.expect(0),
             _ => {
-                upgraded.expect(6).says("container.registry.password: missing").says("AWG_CONTAINER_REGISTRY_PASSWORD")
+                upgraded.expect(3).says("container.registry.password: missing").says("AWG_CONTAINER_REGISTRY_PASSWORD")
             }
         };
         assert_eq!(root.read(COMPOSE).contains(&digest(5)), way == "file", "{way}");

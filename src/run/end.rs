@@ -81,6 +81,12 @@ pub(super) fn end_failed(host: &Host, receipt: Option<Receipt>, error: Error) ->
     Error { kind: Kind::Step, ..error }
 }
 
+/// A plan that cannot be made or may not be carried out. Where this run has not begun anything, all stays as it was,
+/// what an earlier run has recorded too.
+pub(super) fn refused(host: &Host, receipt: Option<Receipt>, error: Error, begun: bool) -> Error {
+    if begun { end_failed(host, receipt, error) } else { error }
+}
+
 /// Consent to overwriting what somebody has edited by hand; nothing of it is lost.
 pub(super) fn may_replace(plan: &Plan, ask: bool) -> Result<()> {
     let (paths, texts): (Vec<&str>, Vec<&str>) = plan.edited().map(|d| (d.path.as_str(), d.text.as_str())).unzip();

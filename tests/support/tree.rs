@@ -55,7 +55,7 @@ impl Tree {
     }
 
     pub fn files_with(&self, needle: &str) -> Vec<String> {
-        let holds = |bytes: &[u8]| bytes.windows(needle.len()).any(|w| w == needle.as_bytes());
+        let holds = |bytes: &[u8]| memchr::memmem::find(bytes, needle.as_bytes()).is_some();
         self.0
             .iter()
             .filter(|(_, node)| matches!(node, Node::File(_, bytes) if holds(bytes)))
