@@ -406,7 +406,7 @@ fn archives_that_are_refused() {
 fn a_backup_that_was_killed() {
     let root = server("");
     root.write(DATABASE, OLD);
-    let total = each_kill(&root, &["backup"], 3, |n, root| {
+    let total = each_kill(&root, &["backup"], 5, |n, root| {
         // Whichever command comes next that changes something.
         let next: &[&str] = if n % 2 == 0 { &["backup"] } else { &["install", "--unattended", "--config", CONFIG] };
         root.run(next).expect(0);
@@ -433,7 +433,7 @@ fn a_restore_that_was_killed() {
         NEW => assert_eq!(names(root, DATA), new_files),
         other => panic!("{other}"),
     };
-    let total = each_kill(&root, &["restore", "--yes", &file], 3, |n, root| {
+    let total = each_kill(&root, &["restore", "--yes", &file], 5, |n, root| {
         whole(root);
         match n % 4 {
             0 => root.run(&["restore", "--yes", &file]).expect(0),
@@ -463,7 +463,7 @@ fn a_way_back_that_was_killed() {
     root.write(DATABASE, "BROKEN\n");
     let file = backup(&root, &["--to", "/root/b.tar.gz"])["file"].as_str().unwrap().to_string();
     root.write(DATABASE, NEW);
-    each_kill(&root, &["restore", "--yes", &file], 5, |n, root| {
+    each_kill(&root, &["restore", "--yes", &file], 8, |n, root| {
         let ran = root.run(&["install", "--unattended", "--config", CONFIG]).expect(0);
         assert_eq!(root.read(DATABASE), NEW, "killed at {n}\n{}\n{}", ran.out, ran.err);
         tidy(root);
@@ -491,7 +491,7 @@ fn rolled_back_after_a_restore_that_was_killed() {
     root.write(DATABASE, OLD);
     let file = backup(&root, &["--to", "/root/b.tar.gz"])["file"].as_str().unwrap().to_string();
     root.write(DATABASE, NEW);
-    each_kill(&root, &["restore", "--yes", &file], 7, |n, root| {
+    each_kill(&root, &["restore", "--yes", &file], 11, |n, root| {
         let record = "/var/lib/awg-install/restore.json";
         let under_way = root.exists(record) && root.json(record)["phase"] != "done";
         root.run(&["rollback"]).expect(0);

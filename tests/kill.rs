@@ -33,13 +33,13 @@ fn killed_while_installing() {
     let fresh = Root::fresh();
     let end = finished(&fresh);
     let total = boundaries(&fresh, INSTALL);
-    sweep("install, then run again", total, 10, |n| {
+    sweep("install, then run again", total, 6, |n| {
         let root = killed(&fresh, INSTALL, n);
         run_again(&root, 0)?;
         same(&end, &end_of(&root))
     });
     let start = fresh.tree().without(LEFT_BY_ROLLBACK);
-    sweep("install, then roll back", total, 8, |n| {
+    sweep("install, then roll back", total, 5, |n| {
         let root = killed(&fresh, INSTALL, n);
         roll_back(&root)?;
         same(&start, &root.tree().without(LEFT_BY_ROLLBACK))
@@ -53,12 +53,12 @@ fn killed_while_resuming() {
     let end = finished(&fresh);
     fresh.install().expect(0);
     let total = boundaries(&fresh, RESUME);
-    sweep("resume, then run again", total, 6, |n| {
+    sweep("resume, then run again", total, 4, |n| {
         let root = killed(&fresh, RESUME, n);
         run_again(&root, 0)?;
         same(&end, &end_of(&root))
     });
-    sweep("resume, then a power cycle", total, 6, |n| {
+    sweep("resume, then a power cycle", total, 4, |n| {
         let root = killed(&fresh, RESUME, n);
         // Until it is on the disk that the new kernel came up, a power cut looks like a kernel that died.
         let unproven = !root.json("/var/lib/awg-install/receipt.json")["reboot"].is_null();
@@ -69,7 +69,7 @@ fn killed_while_resuming() {
         run_again(&root, 0)?;
         same(&end, &end_of(&root))
     });
-    sweep("resume, then roll back", total, 4, |n| {
+    sweep("resume, then roll back", total, 3, |n| {
         let root = killed(&fresh, RESUME, n);
         roll_back(&root)?;
         same(&start, &root.tree().without(LEFT_BY_ROLLBACK))
@@ -93,8 +93,8 @@ fn killed_while_falling_back() {
     };
     // The first ones are where the failed boot is recorded and disarmed.
     sweep("fallback, the beginning, then run again", 6, 6, trial);
-    sweep("fallback, then run again", total, 4, trial);
-    sweep("fallback, then roll back", total, 3, |n| {
+    sweep("fallback, then run again", total, 3, trial);
+    sweep("fallback, then roll back", total, 2, |n| {
         let root = killed(&fresh, RESUME, n);
         roll_back(&root)?;
         // What was loaded and set at boot by files that are gone now holds until the next one.
@@ -113,7 +113,7 @@ fn killed_while_ruling_out() {
     undisturbed.run(RESUME).expect(8);
     let end = end_of(&undisturbed);
     let total = boundaries(&fresh, RESUME);
-    sweep("another rung, then run again", total, 10, |n| {
+    sweep("another rung, then run again", total, 6, |n| {
         let root = killed(&fresh, RESUME, n);
         run_again(&root, 8)?;
         same(&end, &end_of(&root))
@@ -127,7 +127,7 @@ fn killed_while_rolling_back() {
     host.install().expect(0);
     host.run(RESUME).expect(0);
     let total = boundaries(&host, ROLLBACK);
-    sweep("rollback, then roll back again", total, 6, |n| {
+    sweep("rollback, then roll back again", total, 4, |n| {
         let root = killed(&host, ROLLBACK, n);
         roll_back(&root)?;
         same(&start, &root.tree().without(LEFT_BY_ROLLBACK))
@@ -135,7 +135,7 @@ fn killed_while_rolling_back() {
     // The second half, on the old kernel.
     host.run(ROLLBACK).expect(0).says("scheduled");
     let total = boundaries(&host, RESUME);
-    sweep("the rest of a rollback, then roll back again", total, 8, |n| {
+    sweep("the rest of a rollback, then roll back again", total, 5, |n| {
         let root = killed(&host, RESUME, n);
         roll_back(&root)?;
         same(&start, &root.tree().without(LEFT_BY_ROLLBACK))
@@ -175,7 +175,7 @@ fn killed_while_upgrading() {
         let said = || format!("exit {}\n{}\n{}", ran.code, ran.out, ran.err);
         if codes.contains(&ran.code) { Ok(()) } else { Err(said()) }
     };
-    for (image, codes, sample) in [("good", &[0][..], 6), ("bad", &[0, 6], 8)] {
+    for (image, codes, sample) in [("good", &[0][..], 4), ("bad", &[0, 6], 6)] {
         if image == "bad" {
             host.set("FAKE_BAD_IMAGES", &format!("sha256:15{:062}", 8));
         }

@@ -12,6 +12,7 @@ pub mod world;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -46,6 +47,42 @@ pub struct Ran {
     pub err: String,
 }
 
+fn copy_into(to: &Path, from: &Path) {
+    let status = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().expect("cp");
+    assert!(status.success());
+}
+
+/// What `make` makes of these arguments, made once and kept until it or the stand-ins change.
+fn template(args: &[&str]) -> PathBuf {
+    static STAND_INS: OnceLock<Vec<(PathBuf, Vec<u8>)>> = OnceLock::new();
+    let from = repository().join("scripts/fakeroot");
+    let stand_ins = STAND_INS.get_or_init(|| {
+        let mut files = Vec::new();
+        let mut left = vec![from.clone()];
+        while let Some(path) = left.pop() {
+            match fs::read_dir(&path) {
+                Ok(entries) => left.extend(entries.map(|e| e.expect("an entry").path())),
+                Err(_) => files.push((path.clone(), fs::read(&path).expect("a file"))),
+            }
+        }
+        files.sort();
+        files
+    });
+    let mut hasher = DefaultHasher::new();
+    (args, stand_ins).hash(&mut hasher);
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fakeroot-{:016x}", hasher.finish()));
+    if !place.exists() {
+        let made = place.with_extension(format!("{}-{:?}", std::process::id(), std::thread::current().id()));
+        let ran = Command::new(from.join("make")).arg(&made).args(args).output().expect("a shell");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        // Another one may have been quicker.
+        if fs::rename(&made, &place).is_err() {
+            fs::remove_dir_all(&made).expect("a directory of our own");
+        }
+    }
+    place
+}
+
 impl Root {
     /// A fresh Alpine host with configuration, password and module in `/root`.
     pub fn fresh() -> Root {
@@ -63,9 +100,7 @@ impl Root {
 
     pub fn bare(args: &[&str]) -> Root {
         let root = Root::empty();
-        let script = repository().join("scripts/fakeroot/make");
-        let made = Command::new(script).arg(&root.dir).args(args).output().expect("a shell");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        copy_into(&root.dir, &template(args));
         root
     }
 
@@ -73,8 +108,7 @@ impl Root {
     pub fn copy(&self) -> Root {
         let mut copy = Root::empty();
         copy.env = self.env.clone();
-        let status = Command::new("cp").arg("-a").arg(self.dir.join(".")).arg(&copy.dir).status().expect("cp");
-        assert!(status.success());
+        copy_into(&copy.dir, &self.dir);
         copy
     }
 
