@@ -175,7 +175,11 @@ pub fn resume(host: &Host, config: &Config, report: &Report, wish: Wish) -> Resu
         report.note("the reboot did not happen; asking for it again");
     }
     settle_reboot(host, &mut receipt, report)?;
-    reconcile(host, config, report, wish, Some(receipt))
+    let ended = reconcile(host, config, report, wish, Some(receipt));
+    if let Some(receipt) = Receipt::load(host)?.filter(|r| !r.pending()) {
+        reboot::tell_first_boot(host, &receipt.summary);
+    }
+    ended
 }
 
 /// Plans and acts until nothing is left to do, following `fallback` when the kernel rung fails.

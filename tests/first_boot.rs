@@ -150,6 +150,21 @@ fn it_stays_the_same_over_a_run_that_was_killed() {
     }
 }
 
+/// The log of what has started it ends with how it ended, after the restart.
+#[test]
+fn the_first_boot_tools_log_hears_of_the_end() {
+    let root = Root::fresh();
+    root.write("/var/log/user-data.log", "begun\n");
+    root.install().expect(0).says("scheduled");
+    assert_eq!(root.read("/var/log/user-data.log"), "begun\n");
+    root.run(&["resume"]).expect(0);
+    let log = root.read("/var/log/user-data.log");
+    assert_eq!(log, "begun\nawg-install: done: AmneziaWG runs in kernel mode on 6.12.50-0-lts\n");
+    root.run(&["resume"]).expect(0);
+    assert_eq!(root.read("/var/log/user-data.log"), log);
+    assert!(!root.exists("/var/log/cloud-init-output.log"));
+}
+
 #[test]
 fn a_password_that_is_given_is_not_written_down() {
     let root = Root::prepared(&[], OWN);
