@@ -215,7 +215,7 @@ fn write(run: &Run, plan: &Plan, receipt: &mut Receipt, what: (Owned, &str), sta
     if let Some(dir) = std::path::Path::new(path).parent() {
         host.make_dirs(dir, 0o755)?;
     }
-    if file == Owned::FirstEnvironment || file == Owned::Config && !facts.database {
+    if matches!(file, Owned::FirstEnvironment | Owned::FirstPassword) || file == Owned::Config && !facts.database {
         // It holds the password: not even its hash is kept.
         receipt.written.remove(path);
         return host.write(path, text.as_bytes(), file.mode());

@@ -11,10 +11,12 @@ use crate::config::{PublicKey, Sha256, leaves};
 
 mod flags;
 mod help;
+mod render;
 #[cfg(test)]
 mod tests;
 
 pub use clap_complete::Shell;
+pub use render::{RenderArgs, RenderWhat};
 
 /// What the operator asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +46,9 @@ pub enum Command {
     RebootWhenReady {
         kexec: bool,
     },
-    Render(RenderWhat),
+    /// Hands out the password that was made here.
+    Password,
+    Render(RenderArgs),
     ModuleInspect(PathBuf),
     BundleCreate(BundleCreateArgs),
     BundleVerify(BundleVerifyArgs),
@@ -193,20 +197,6 @@ pub struct BundleVerifyArgs {
     pub public_key: Vec<PublicKey>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RenderWhat {
-    /// The configuration in force, with the origin of each value
-    Config,
-    /// compose.yaml of the container
-    Compose,
-    /// The service that resumes after the reboot
-    Service,
-    /// JSON schema of the configuration file
-    Schema,
-    /// A configuration file with every key explained
-    Example,
-}
-
 /// Why there is nothing to run: help, version, or a mistake on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
@@ -250,8 +240,7 @@ where
             | Command::Backup(_)
             | Command::BundleCreate(_)
             | Command::BundleVerify(_)
-            | Command::Render(RenderWhat::Config | RenderWhat::Compose | RenderWhat::Service)
-    );
+    ) || matches!(&command, Command::Render(args) if args.what.is_configured());
     if let Some(path) = leaves.keys().next().filter(|_| !configured) {
         let flag = leaves_flag(path);
         return Err(Exit::usage(
@@ -333,10 +322,9 @@ enum RawCommand {
         kexec: bool,
     },
     /// Print a file as it would be written
-    Render {
-        #[arg(value_enum)]
-        what: RenderWhat,
-    },
+    Render(RenderArgs),
+    /// Show the administrator's password that was made on this host, and forget it
+    Password,
     /// Look at a kernel module
     #[command(subcommand)]
     Module(RawModule),
@@ -384,7 +372,16 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         Some(RawCommand::Restore(args)) => Command::Restore(args),
         Some(RawCommand::Rollback(args)) => Command::Rollback(args),
         Some(RawCommand::RebootWhenReady { kexec }) => Command::RebootWhenReady { kexec },
-        Some(RawCommand::Render { what }) => Command::Render(what),
+        Some(RawCommand::Render(args)) => {
+            if args.url.is_some() && !args.what.is_user_data() {
+                return Err(Exit::usage(
+                    "--url is for user-data",
+                    "give it to `render cloud-init` or `render tiny-cloud`",
+                ));
+            }
+            Command::Render(args)
+        }
+        Some(RawCommand::Password) => Command::Password,
         Some(RawCommand::Module(RawModule::Inspect { file })) => Command::ModuleInspect(file),
         Some(RawCommand::Bundle(RawBundle::Create(args))) => Command::BundleCreate(args),
         Some(RawCommand::Bundle(RawBundle::Verify(args))) => Command::BundleVerify(args),
@@ -404,6 +401,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         | Command::Restore(_)
         | Command::Rollback(_)
         | Command::RebootWhenReady { .. }
+        | Command::Password
         | Command::BundleCreate(_) => {
             Err(Exit::usage("--dry-run is for install", "leave it out, or run `awg-install status` first"))
         }

@@ -29,7 +29,7 @@ pub use image::{DOCKER_HUB, ImageRef, KNOWN_MAJOR, same_repository, unknown_majo
 pub use leaf::{Leaf, LeafKind, leaves, schema};
 pub use load::{Loaded, MAX_FILE, Origin, Sources, load};
 pub use release::{Flavour, PREFERRED, Release, ReleaseChoice};
-pub use render::{render_effective, render_example};
+pub use render::{render_effective, render_example, render_given};
 pub use secret::{MAX_TOKEN, REDACTED, Secret, check_password};
 pub use value::{
     AbsolutePath, ContainerName, Email, Host, InputFile, PackageSource, PublicKey, Recipient, RegistryUser, Sha256,
@@ -167,6 +167,8 @@ pub struct Server {
     #[serde(deserialize_with = "secret::kept")]
     #[schemars(extend("x-example" = "at least twelve characters", "x-secret" = true, "x-first-start" = true))]
     pub password: Option<Secret>,
+    /// Make the administrator's password on the host; `awg-install password` shows it there, once.
+    pub generate_password: bool,
     /// DNS servers handed to clients. Empty: wg-easy's own choice.
     #[schemars(with = "Vec<String>", extend("x-example" = ["1.1.1.1", "2606:4700:4700::1111"], "x-first-start" = true))]
     pub dns: Vec<IpAddr>,

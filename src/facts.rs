@@ -31,6 +31,8 @@ pub const SCHEMA: u32 = 1;
 /// The first kernel series of Alpine without `ip_tables`.
 const NO_IP_TABLES: (u32, u32) = (6, 18);
 /// Bytes of the largest file whose text is kept.
+/// A password that was made here, until it has been shown.
+pub const FIRST_PASSWORD: &str = "/var/lib/awg-install/first-password";
 const LARGEST_TEXT: usize = 1 << 16;
 
 /// All that planning knows of a host.
@@ -407,7 +409,7 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
         sysctl: network::sysctl(host),
         database: host.exists(format!("{directory}/data/wg-easy.db")),
         listen_port: engine::listen_port(host, &directory.to_string()),
-        program_sha256: std::fs::read("/proc/self/exe").map(|b| sha256(&b)).unwrap_or_default(),
+        program_sha256: host.own_sha256(),
         os,
     }
 }
@@ -415,6 +417,8 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
 fn file(host: &Host, path: &str) -> Option<FileFact> {
     let bytes = host.read(path)?;
     let (sha256, mode) = (sha256(&bytes), host.owner(path)?.mode);
+    // No part of a password goes into facts.
+    let bytes = if path == FIRST_PASSWORD { Vec::new() } else { bytes };
     let text = String::from_utf8(bytes).ok().filter(|t| t.len() <= LARGEST_TEXT);
     Some(FileFact { sha256, mode, text: text.map(|t| drift::redacted(&t)) })
 }

@@ -158,6 +158,11 @@ impl Host {
         }
     }
 
+    /// SHA-256 of the program that runs, in hexadecimal; empty when it cannot be read.
+    pub fn own_sha256(&self) -> String {
+        fs::read("/proc/self/exe").map(|bytes| files::sha256(&bytes)).unwrap_or_default()
+    }
+
     /// A boundary between two durable states. Tests count them, and kill the program at the n-th one; on a real host
     /// it does nothing.
     pub fn boundary(&self) {

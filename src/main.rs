@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use awg_install::choice::{self, Aim};
-use awg_install::cli::{self, Cli, Command, RenderWhat};
+use awg_install::cli::{self, Cli, Command, RenderArgs, RenderWhat};
 use awg_install::error::{Error, Kind, Result};
 use awg_install::facts::Reach;
 use awg_install::host::{self, Host};
@@ -154,7 +154,12 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             undo::rollback(host, report, args.purge_data, !globals.no_reboot)
         }
         Command::RebootWhenReady { kexec } => reboot::when_ready(host, *kexec).map(|()| 0),
-        Command::Render(what) => render(cli, host, *what),
+        Command::Render(args) => render(cli, host, args),
+        Command::Password => {
+            host.require_root()?;
+            let handed = setup::hand_out_password(host, cli)?;
+            show(report, &handed, || handed.text())
+        }
         Command::ModuleInspect(file) => inspect(host, report, file),
         Command::BundleCreate(args) => {
             host.require_root()?;
@@ -204,11 +209,20 @@ fn show(report: &Report, result: &impl serde::Serialize, text: impl FnOnce() -> 
     Ok(0)
 }
 
-fn render(cli: &Cli, host: &Host, what: RenderWhat) -> Result<u8> {
+fn render(cli: &Cli, host: &Host, args: &RenderArgs) -> Result<u8> {
+    let what = args.what;
     let text = match what {
         RenderWhat::Example => config::render_example(),
         RenderWhat::Schema => format!("{:#}\n", config::schema()),
         RenderWhat::Config => config::render_effective(&setup::loaded(host, cli)?),
+        RenderWhat::CloudInit | RenderWhat::TinyCloud => {
+            let (program, config) = setup::for_another_host(host, cli, args)?;
+            if what == RenderWhat::CloudInit {
+                owned::first_boot::cloud_init(&program, &config)?
+            } else {
+                owned::first_boot::tiny_cloud(&program, &config)?
+            }
+        }
         RenderWhat::Compose | RenderWhat::Service => {
             let config = setup::configuration(host, cli)?;
             let receipt = receipt::Receipt::load(host)?;

@@ -3,9 +3,11 @@
 mod caddy;
 mod container;
 mod filter;
+pub mod first_boot;
 
 use std::collections::BTreeSet;
 
+pub use crate::facts::FIRST_PASSWORD;
 pub use filter::BRIDGE;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -63,6 +65,8 @@ pub enum Owned {
     /// The container's environment for its first start: holds the password.
     FirstEnvironment,
     Environment,
+    /// The password that was made here, until it has been shown.
+    FirstPassword,
     /// What Caddy serves, and where its certificate comes from.
     Caddyfile,
 }
@@ -149,6 +153,8 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("resume.initd", include_str!("../templates/resume.initd")),
     ("watchdog.initd", include_str!("../templates/watchdog.initd")),
     ("guard.initd", include_str!("../templates/guard.initd")),
+    ("first-boot.sh", include_str!("../templates/first-boot.sh")),
+    ("cloud-init.yaml", include_str!("../templates/cloud-init.yaml")),
     ("hook.sh", include_str!("../templates/hook.sh")),
     ("trial-entry.extlinux", include_str!("../templates/trial-entry.extlinux")),
     ("trial-entry.grub", include_str!("../templates/trial-entry.grub")),
@@ -171,13 +177,14 @@ impl Owned {
             Owned::FirewallService => FIREWALL.into(),
             Owned::FirewallUnit => FIREWALL_UNIT.into(),
             Owned::FirstEnvironment | Owned::Environment => format!("{directory}/wg-easy.env"),
+            Owned::FirstPassword => FIRST_PASSWORD.into(),
             Owned::Caddyfile => format!("{directory}/Caddyfile"),
         }
     }
 
     pub fn mode(self) -> u32 {
         match self {
-            Owned::Config | Owned::FirstEnvironment | Owned::Environment => 0o600,
+            Owned::Config | Owned::FirstEnvironment | Owned::Environment | Owned::FirstPassword => 0o600,
             Owned::ResumeService | Owned::Watchdog | Owned::Guard | Owned::Hook => 0o755,
             Owned::Start | Owned::Firewall | Owned::FirewallService => 0o755,
             Owned::ModulesLoad | Owned::Sysctl | Owned::Compose => 0o644,
@@ -200,6 +207,7 @@ impl Owned {
             Owned::FirewallService | Owned::FirewallUnit => "places the rules at boot",
             Owned::FirstEnvironment => "the container's settings for its first start",
             Owned::Environment => "the container's settings, without the password",
+            Owned::FirstPassword => "the administrator's password, made here",
             Owned::Caddyfile => "the admin page over https",
         }
     }
@@ -221,6 +229,10 @@ impl Owned {
             Owned::FirewallUnit => filter::service(inputs.config, "firewall.service"),
             Owned::FirstEnvironment => container::environment(inputs, true),
             Owned::Environment => container::environment(inputs, false),
+            Owned::FirstPassword => {
+                let password = inputs.config.server.password.as_ref();
+                Ok(password.map(|p| format!("{}\n", p.expose())).unwrap_or_default())
+            }
             Owned::Caddyfile => caddy::caddyfile(inputs),
         }
     }

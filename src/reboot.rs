@@ -112,6 +112,15 @@ pub fn first_boot_tool(host: &Host) -> Option<&'static str> {
     (planned && !host.exists("/var/lib/cloud/.bootstrap-complete")).then_some("tiny-cloud")
 }
 
+/// Says how it ended where a first-boot tool keeps the output of what it has started. Nothing depends on it.
+pub fn tell_first_boot(host: &Host, outcome: &str) {
+    for log in ["/var/log/cloud-init-output.log", "/var/log/user-data.log"] {
+        if host.exists(log) {
+            host.append(log, &format!("awg-install: {outcome}\n"));
+        }
+    }
+}
+
 /// Stops the software watchdog that the trial boot's service has started. Harmless where none runs.
 fn stop_watchdog(host: &Host) {
     if let Some(dog) = host.read_trimmed(WATCHDOG_MARK) {

@@ -19,7 +19,8 @@ use crate::host::{Host, Log};
 use crate::kernel;
 use crate::module;
 use crate::owned::{
-    CONFIG, FIREWALL, FIREWALL_UNIT, GUARD, HOOK, MODULES_LOAD, Owned, Rung, SELF, SERVICE, SYSCTL, WATCHDOG,
+    CONFIG, FIREWALL, FIREWALL_UNIT, FIRST_PASSWORD, GUARD, HOOK, MODULES_LOAD, Owned, Rung, SELF, SERVICE, SYSCTL,
+    WATCHDOG,
 };
 use crate::plan::{self, Plan};
 use crate::preflight;
@@ -76,7 +77,7 @@ pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
 pub fn owned_paths(config: &Config) -> Vec<String> {
     let rendered = [Owned::Compose, Owned::Environment, Owned::Start, Owned::Firewall, Owned::Caddyfile];
     let rendered = rendered.map(|o| o.path(config));
-    [CONFIG, SELF, SERVICE, WATCHDOG, GUARD, HOOK, MODULES_LOAD, SYSCTL, FIREWALL, FIREWALL_UNIT]
+    [CONFIG, FIRST_PASSWORD, SELF, SERVICE, WATCHDOG, GUARD, HOOK, MODULES_LOAD, SYSCTL, FIREWALL, FIREWALL_UNIT]
         .into_iter()
         .map(String::from)
         .chain(rendered)
@@ -174,7 +175,11 @@ pub fn resume(host: &Host, config: &Config, report: &Report, wish: Wish) -> Resu
         report.note("the reboot did not happen; asking for it again");
     }
     settle_reboot(host, &mut receipt, report)?;
-    reconcile(host, config, report, wish, Some(receipt))
+    let ended = reconcile(host, config, report, wish, Some(receipt));
+    if let Some(receipt) = Receipt::load(host)?.filter(|r| !r.pending()) {
+        reboot::tell_first_boot(host, &receipt.summary);
+    }
+    ended
 }
 
 /// Plans and acts until nothing is left to do, following `fallback` when the kernel rung fails.

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::facts::{Facts, Reach, engine};
 use crate::host::Host;
 use crate::https;
+use crate::owned::FIRST_PASSWORD;
 use crate::plan::{self, Planned};
 use crate::preflight;
 use crate::receipt::{Outcome, Receipt};
@@ -134,5 +135,9 @@ pub fn access(host: &Host, config: &Config) -> String {
         Web::Public => format!("http://{name}:{port}/"),
         Web::Https => https::access(host, config),
     };
-    format!("Admin page: {page}\nFiles:      {directory}\nUndo:       awg-install rollback")
+    let password = match host.exists(FIRST_PASSWORD) {
+        true => "Password:   `awg-install password` shows it, once\n",
+        false => "",
+    };
+    format!("Admin page: {page}\n{password}Files:      {directory}\nUndo:       awg-install rollback")
 }

@@ -15,9 +15,9 @@ from . import debs, disk, packages
 SUITE = "trixie"
 # All of them Debian's; busybox only lends the lab's agent its wget and usleep.
 PACKAGES = ("systemd-sysv", "udev", "dbus", "kmod", "procps", "iproute2", "iptables", "ca-certificates", "netbase",
-            "docker.io", "docker-cli", "docker-compose", "busybox")
+            "docker.io", "docker-cli", "docker-compose", "busybox", "cloud-init")
 KERNEL = disk.KERNEL
-_SIZE_MIB = 2048
+_SIZE_MIB = 3072
 _TIME_LIMIT = 1200
 
 _AGENT = """\
@@ -128,6 +128,9 @@ def _configure(tree, material, authority):
     _run("systemctl", f"--root={tree}", "enable", "lab-agent.service", "lab-up.service", "systemd-networkd.service")
     # Nobody waits for a network that is there at once, and a login on the console is what `lab shell` wants.
     _run("systemctl", f"--root={tree}", "disable", "systemd-networkd-wait-online.service")
+    # It runs where a scenario gives it a seed and takes the mark away.
+    packages.write(tree / "etc/cloud/cloud-init.disabled", "")
+    packages.write(tree / "etc/cloud/cloud.cfg.d/99-lab.cfg", "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n")
     shadow = tree / "etc/shadow"
     shadow.write_text(shadow.read_text().replace("root:*:", "root::", 1))
 

@@ -41,7 +41,10 @@ fn every_command_is_reached() {
     assert_eq!(command(&["restore", "/b", "--identity", "/k"]), Command::Restore(restore));
     refused(&["restore"]);
     refused(&["restore", "/b", "--dry-run"]);
-    assert_eq!(command(&["render", "compose"]), Command::Render(RenderWhat::Compose));
+    assert_eq!(
+        command(&["render", "compose"]),
+        Command::Render(RenderArgs { what: RenderWhat::Compose, url: None, sha256: None })
+    );
     assert_eq!(command(&["module", "inspect", "/m.ko"]), Command::ModuleInspect("/m.ko".into()));
     let create = BundleCreateArgs { file: "/b".into(), sign: Some("/k".into()), no_image: true };
     assert_eq!(command(&["bundle", "create", "/b", "--sign", "/k", "--no-image"]), Command::BundleCreate(create));

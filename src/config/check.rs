@@ -36,10 +36,13 @@ impl Config {
         if self.server.username.is_none() {
             return missing("server.username", ways("server.username"));
         }
-        if self.server.password.is_none() && self.server.password_file.is_none() {
+        let server = &self.server;
+        if server.password.is_none() && server.password_file.is_none() && !server.generate_password {
             return missing(
                 "server.password",
-                "give server.password_file, AWG_SERVER_PASSWORD, or --server-password-file - for standard input".into(),
+                "give server.password_file, AWG_SERVER_PASSWORD, or --server-password-file - for standard input; or \
+                 have one made: --server-generate-password"
+                    .into(),
             );
         }
         Ok(())
@@ -245,6 +248,10 @@ fn server(loaded: &Loaded, config: &Config) -> Result<()> {
             format!("{} is both the tunnel's and the admin page's port", server.port),
             "give server.port and server.web_port different numbers",
         );
+    }
+    if server.generate_password && server.password_file.is_some() {
+        let why = "is set, and server.password_file names a password";
+        return wrong(loaded, "server.generate_password", why, "leave one of them out");
     }
     for (key, present, other, other_present) in [
         ("server.ipv4_cidr", server.ipv4_cidr.is_some(), "server.ipv6_cidr", server.ipv6_cidr.is_some()),

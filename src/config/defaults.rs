@@ -84,6 +84,7 @@ impl Default for Server {
             username: None,
             password_file: None,
             password: None,
+            generate_password: false,
             dns: Vec::new(),
             ipv4_cidr: None,
             ipv6_cidr: None,

@@ -49,6 +49,24 @@ pub fn render_effective(loaded: &Loaded) -> String {
     out
 }
 
+/// The values that somebody has given, as a configuration file for another host. Secrets are left out, and what
+/// only this run can read.
+pub fn render_given(loaded: &Loaded) -> String {
+    let tree = serde_json::to_value(&loaded.config).unwrap_or_default();
+    let value = |leaf: &Leaf| tree.pointer(&format!("/{}", leaf.path.replace('.', "/"))).unwrap_or(&Value::Null);
+    let given = |leaf: &Leaf| {
+        let value = value(leaf);
+        !leaf.secret && *loaded.origin(&leaf.path) != Origin::Default && !value.is_null() && value != "-"
+    };
+    let mut out = String::new();
+    write_tree(&mut out, false, &given, &mut |leaf, pad, out| {
+        if given(leaf) {
+            let _ = writeln!(out, "{pad}{}: {}", leaf_name(leaf), yaml::inline(value(leaf)));
+        }
+    });
+    out
+}
+
 /// Visits sections and leaves in the order of the type. A section without a live leaf is left
 /// out, or with `all` commented out with what it holds: YAML reads a bare name as "nothing".
 fn write_tree(

@@ -90,6 +90,10 @@ impl Steps<'_> {
     }
 
     fn own_files(&mut self) {
+        // Before the configuration: one that has a password without this file beside it was given that password.
+        if self.config.server.generate_password && !self.facts.database {
+            self.write(Owned::FirstPassword, "nobody else knows it: `awg-install password` shows it, once");
+        }
         self.write(Owned::Config, "a later run, and the one after a reboot, must know what was asked for");
         if self.facts.files.get(SELF).is_none_or(|f| f.sha256 != self.facts.program_sha256) {
             self.add(Step::InstallSelf, "the resume service, status and rollback need it");
