@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::facts::engine;
 use crate::host::{Host, Limits};
 
-pub use ready::{Seen, first_start, prove};
+pub use ready::{Said, Seen, first_start, prove, said};
 
 /// Restarts after which waiting longer cannot help.
 const LOOP: u64 = 3;

@@ -55,6 +55,10 @@ impl<'a> Report<'a> {
         self.json
     }
 
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     fn event(&self, kind: &str, fields: Value) {
         let event = event(kind, fields);
         if self.json {

@@ -74,6 +74,28 @@ pub fn prove(host: &Host, config: &Config, report: Option<&Report>, interface: &
     }
 }
 
+/// What a container has said last, without secrets.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Said {
+    pub lines: Vec<String>,
+    /// Why there are not more of them.
+    pub unread: Option<String>,
+}
+
+impl Said {
+    /// The known failures that its lines tell of: likely causes, and what to do about each.
+    pub fn known(&self) -> Option<(String, String)> {
+        let known = known::likely(&self.lines.join("\n"));
+        (!known.is_empty()).then(|| (causes(&known), remedies(&known)))
+    }
+}
+
+/// The last lines of the configured container.
+pub fn said(host: &Host, config: &Config) -> Said {
+    let (lines, unread) = lines(host, config, &config.container.name);
+    Said { lines, unread }
+}
+
 /// A failure of compose or the engine, with its likely cause.
 pub(super) fn explained(error: Error, said: &str) -> Error {
     let known = known::likely(said);
