@@ -36,7 +36,7 @@ pub enum Command {
     /// Hidden: what the boot service calls.
     Guard,
     Status(StatusArgs),
-    Doctor,
+    Doctor(DoctorArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Rollback(RollbackArgs),
@@ -141,6 +141,14 @@ pub struct StatusArgs {
     /// Exit with 10 when the host differs from what was installed
     #[arg(long)]
     pub detailed_exitcode: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct DoctorArgs {
+    /// Write what others need to help into this file (tar.gz), without passwords, keys, and the addresses and names of
+    /// peers; it must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub support_archive: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Args)]
@@ -316,7 +324,7 @@ enum RawCommand {
     /// Show kernel, module, mode and container on one screen
     Status(StatusArgs),
     /// Check everything that must hold for the server to work, a tunnel of the module's included
-    Doctor,
+    Doctor(DoctorArgs),
     /// Copy the server's data, as it is at one moment, into one file
     #[command(long_about = help::BACKUP)]
     Backup(BackupArgs),
@@ -379,7 +387,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         Some(RawCommand::Guard) => Command::Guard,
         Some(RawCommand::Resume) => Command::Resume,
         Some(RawCommand::Status(args)) => Command::Status(args),
-        Some(RawCommand::Doctor) => Command::Doctor,
+        Some(RawCommand::Doctor(args)) => Command::Doctor(args),
         Some(RawCommand::Backup(args)) => Command::Backup(args),
         Some(RawCommand::Restore(args)) => Command::Restore(args),
         Some(RawCommand::Rollback(args)) => Command::Rollback(args),
@@ -400,6 +408,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         Command::Upgrade(_)
         | Command::Guard
         | Command::Resume
+        | Command::Doctor(DoctorArgs { support_archive: Some(_) })
         | Command::Backup(_)
         | Command::Restore(_)
         | Command::Rollback(_)

@@ -2,19 +2,23 @@
 //!
 //! Most checks are functions of what was seen. What a failed check is the cause of is skipped, and says so.
 
+mod archive;
 mod check;
 mod container;
 mod host;
 mod kernel;
+mod known;
 mod look;
 mod module;
 mod network;
+
+use std::path::Path;
 
 use console::style;
 use serde_json::json;
 
 use crate::choice::Aim;
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 use crate::container::prove;
 use crate::error::Result;
 use crate::facts::{Facts, Reach};
@@ -95,20 +99,30 @@ const fn seen(name: &'static str, needs: &'static [&'static str], how: fn(&View)
 }
 
 /// What all checks have found.
+#[derive(Clone)]
 pub struct Diagnosis {
     pub checks: Vec<Check>,
     pub facts: Facts,
 }
 
 /// Makes every check and prints what it has found; 10 when something does not hold. The tunnel of the proof is
-/// made and taken away again; nothing else is touched.
-pub fn doctor(host: &Host, config: &Config, report: &Report) -> Result<u8> {
+/// made and taken away again; nothing else is touched. With `to`, what was found goes into a support archive as well.
+pub fn doctor(host: &Host, config: &Config, report: &Report, to: Option<(&Path, &Loaded)>) -> Result<u8> {
+    if let Some((file, _)) = to {
+        archive::refuse_existing(host, file)?;
+    }
     let receipt = Receipt::load(host)?;
     let diagnosis = diagnose(host, config, receipt.as_ref())?;
-    if report.is_json() {
-        say(&diagnosis.document());
-    } else {
-        say(&diagnosis.text(report.is_quiet()));
+    let (mut document, mut text) = (diagnosis.document(), diagnosis.text(report.is_quiet()));
+    if let Some((file, loaded)) = to {
+        let manifest = archive::write(host, loaded, receipt.as_ref(), &diagnosis, file)?;
+        text.push_str(&format!("\n{}", archive::text(file, &manifest)));
+        document["support_archive"] =
+            json!({"path": file.display().to_string(), "files": manifest.files, "missing": manifest.missing});
+    }
+    match report.is_json() {
+        true => say(&document),
+        false => say(&text),
     }
     Ok(diagnosis.exit_code())
 }
@@ -150,6 +164,14 @@ impl Diagnosis {
         let told = |c: &&Check| !quiet || matches!(c.state, State::Warn | State::Fail);
         let lines = self.checks.iter().filter(told).map(text).chain([self.summary()]);
         lines.collect::<Vec<String>>().join("\n")
+    }
+
+    /// Without what the container has said itself.
+    fn without_quotes(&self) -> Diagnosis {
+        let mut all = self.clone();
+        let quoting = all.checks.iter_mut().filter(|c| matches!(c.name, "container" | "log") && c.cause.is_some());
+        quoting.for_each(|c| c.cause = Some("(left out here: the container's own words)".into()));
+        all
     }
 
     fn summary(&self) -> String {

@@ -125,9 +125,11 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             let config = setup::configuration(host, cli)?;
             status::status(host, &config, report, args.detailed_exitcode, args.wait)
         }
-        Command::Doctor => {
+        Command::Doctor(args) => {
             host.require_root()?;
-            doctor::doctor(host, &setup::configuration(host, cli)?, report)
+            let loaded = setup::loaded(host, cli)?;
+            let to = args.support_archive.as_deref().map(|file| (file, &loaded));
+            doctor::doctor(host, &setup::configuration(host, cli)?, report, to)
         }
         Command::Backup(args) => {
             host.require_root()?;
