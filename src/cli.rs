@@ -270,6 +270,12 @@ where
     Ok(Cli { command, globals: raw.globals, leaves })
 }
 
+/// Whether a command line that cannot be read has asked for JSON.
+pub fn wants_json(args: impl Iterator<Item = OsString>) -> bool {
+    let args: Vec<OsString> = args.collect();
+    args.iter().any(|a| a == "--output=json") || args.windows(2).any(|w| w[0] == "--output" && w[1] == "json")
+}
+
 /// The completion script for a shell.
 pub fn completions(shell: Shell) -> Vec<u8> {
     let mut out = Vec::new();

@@ -2,6 +2,7 @@
 
 mod known;
 mod ready;
+mod said;
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::facts::engine;
 use crate::host::{Host, Limits};
 
-pub use ready::{Said, Seen, first_start, prove, said};
+pub use ready::{Seen, first_start, prove};
+pub use said::{Said, said};
 
 /// Restarts after which waiting longer cannot help.
 const LOOP: u64 = 3;

@@ -121,7 +121,7 @@ pub fn doctor(host: &Host, config: &Config, report: &Report, to: Option<(&Path, 
             json!({"path": file.display().to_string(), "files": manifest.files, "missing": manifest.missing});
     }
     match report.is_json() {
-        true => say(&document),
+        true => report.document("doctor", diagnosis.exit_code(), &document),
         false => say(&text),
     }
     Ok(diagnosis.exit_code())

@@ -59,7 +59,7 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
     let seen = Status::of(config, &facts, &receipt);
     let code = seen.exit_code(detailed);
     match report.is_json() {
-        true => say(&seen.document(code)),
+        true => report.document("status", code, &seen.document(code)),
         false => say(&seen.text(report.is_quiet())),
     }
     Ok(code)

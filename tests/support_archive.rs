@@ -45,25 +45,34 @@ fn planted() -> Root {
     root.run(&["resume"]).expect(0);
     root.set("HTTPS_PROXY", &format!("http://{PROXY_LOGIN}@proxy.example:3128"));
     root.set("AWG_CONTAINER_REGISTRY_PASSWORD", TOKEN);
-    let everything = format!(
-        "password {PASSWORD} token={TOKEN} proxy http://{PROXY_LOGIN}@proxy.example:3128/ url https://me:ur1-pass@h/x \
-         key {PRIVATE_KEY} PrivateKey={PRIVATE_KEY} peer {PEER} at {PEER_ADDRESS}:40123 [{PEER_ADDRESS6}]:1 host vpn.example.org"
-    );
+    // One a line: where a key names a secret, the rest of its line goes as well.
+    let lines = [
+        format!("password {PASSWORD}"),
+        format!("token={TOKEN}"),
+        format!("proxy http://{PROXY_LOGIN}@proxy.example:3128/ url https://me:ur1-pass@h/x"),
+        format!("key {PRIVATE_KEY} PrivateKey={PRIVATE_KEY} host vpn.example.org"),
+        format!("peer {PEER} at {PEER_ADDRESS}:40123 [{PEER_ADDRESS6}]:1"),
+        format!("said {PASSWORD} {TOKEN} {PROXY_LOGIN}"),
+    ];
+    let (everything, comments) = (lines.join("\n"), lines.map(|l| format!("# {l}")).join("\n"));
     let append = |path: &str, text: &str| {
         let before = if root.exists(path) { root.read(path) } else { String::new() };
         root.write(path, &format!("{before}{text}\n"));
     };
     append("/opt/wg-easy/data/wg0.conf", &format!("\n# Client: {PEER} (1)\n[Peer]\nPublicKey = {PRIVATE_KEY}"));
     append("/opt/wg-easy/wg-easy.env", &format!("INIT_PASSWORD='{PASSWORD}'"));
-    append("/opt/wg-easy/compose.yaml", &format!("# {everything}"));
-    append("/opt/wg-easy/start.sh", &format!("# {everything}"));
-    append(&format!("{CONTAINER}/env"), &format!("INIT_PASSWORD='{PASSWORD}'\nNOTE='{everything}'"));
+    append("/opt/wg-easy/compose.yaml", &comments);
+    append("/opt/wg-easy/start.sh", &comments);
+    append(
+        &format!("{CONTAINER}/env"),
+        &format!("INIT_PASSWORD='{PASSWORD}'\nNOTE='{}'", everything.replace('\n', " ")),
+    );
     append(&format!("{CONTAINER}/log"), &everything);
     append(
         "/var/log/awg-install.log",
         &serde_json::json!({"type": "note", "text": everything, "password": PASSWORD}).to_string(),
     );
-    append("/var/log/awg-install.log", &format!("no JSON: {everything}"));
+    append("/var/log/awg-install.log", &everything);
     append("/var/log/awg-install.console", &everything);
     append("/proc/cmdline", &format!("root=/dev/vda1 {everything}"));
     append(

@@ -2,6 +2,7 @@
 
 use super::check::{Found, View, problem};
 use crate::config::Release;
+use crate::facts::apk::package_name;
 use crate::module;
 use crate::owned::Rung;
 
@@ -33,13 +34,21 @@ pub fn modules(view: &View) -> Found {
     if view.more.text_index {
         return Found::good(format!("/lib/modules/{running} has an index"));
     }
-    let flavour = view.facts.kernel.installed.iter().find(|k| running.ends_with(&format!("-{}", k.flavour)));
-    let cause = match flavour.filter(|k| k.release != *running) {
-        Some(newer) => format!("{} was installed since the last boot", newer.release),
-        None => "the kernel's package was removed, or the provider supplies a kernel without its modules".to_string(),
-    };
     let seen = format!("/lib/modules/{running} has no index of modules");
-    Found::bad(problem(seen, cause, "restart the host; nothing that is not loaded yet can be loaded before"))
+    let flavour = view.facts.kernel.installed.iter().find(|k| running.ends_with(&format!("-{}", k.flavour)));
+    match flavour.filter(|k| k.release != *running) {
+        Some(newer) => Found::bad(problem(
+            seen,
+            format!("{} was installed since the last boot", newer.release),
+            "restart the host; nothing that is not loaded yet can be loaded before",
+        )),
+        // What is needed may be built in.
+        None => Found::warning(problem(
+            seen,
+            "the kernel's package was removed, or the provider supplies a kernel without its modules",
+            "nothing that is not loaded yet can be loaded: boot a kernel that is installed here",
+        )),
+    }
 }
 
 /// The kernel that runs is the one that the loader starts.
@@ -91,6 +100,9 @@ pub fn hold(view: &View) -> Found {
         return Found::good("kernel.hold is false: apk upgrade may leave the module behind, and says so");
     }
     let pin = release.pin();
+    if !apk.world.iter().any(|w| package_name(w) == release.package()) {
+        return Found::good(format!("apk was not asked for {}: nothing is held", release.package()));
+    }
     if !apk.world.contains(&pin) {
         return Found::bad(problem(
             format!("{pin} is not in /etc/apk/world"),

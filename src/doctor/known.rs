@@ -35,7 +35,7 @@ pub fn redactor(host: &Host, config: &Config) -> Redactor {
         // A proxy's login is told apart from its address, so that it is found by itself as well.
         if let Some((login, _)) = value.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')) {
             hide(&mut redactor, login);
-            login.split_once(':').into_iter().for_each(|(_, password)| hide(&mut redactor, password));
+            login.split(':').for_each(|part| hide(&mut redactor, part));
         }
     }
     if let Some(name) = &config.server.host {
