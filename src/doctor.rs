@@ -108,17 +108,17 @@ pub struct Diagnosis {
 /// Makes every check and prints what it has found; 10 when something does not hold. The tunnel of the proof is
 /// made and taken away again; nothing else is touched. With `to`, what was found goes into a support archive as well.
 pub fn doctor(host: &Host, config: &Config, report: &Report, to: Option<(&Path, &Loaded)>) -> Result<u8> {
-    if let Some((file, _)) = to {
-        archive::refuse_existing(host, file)?;
-    }
+    let to = match to {
+        Some((file, loaded)) => Some((archive::place(host, file)?, loaded)),
+        None => None,
+    };
     let receipt = Receipt::load(host)?;
     let diagnosis = diagnose(host, config, receipt.as_ref())?;
     let (mut document, mut text) = (diagnosis.document(), diagnosis.text(report.is_quiet()));
     if let Some((file, loaded)) = to {
-        let manifest = archive::write(host, loaded, receipt.as_ref(), &diagnosis, file)?;
-        text.push_str(&format!("\n{}", archive::text(file, &manifest)));
-        document["support_archive"] =
-            json!({"path": file.display().to_string(), "files": manifest.files, "missing": manifest.missing});
+        let manifest = archive::write(host, loaded, receipt.as_ref(), &diagnosis, &file)?;
+        text.push_str(&format!("\n{}", archive::text(&file, &manifest)));
+        document["support_archive"] = json!({"path": file, "files": manifest.files, "missing": manifest.missing});
     }
     match report.is_json() {
         true => report.document("doctor", diagnosis.exit_code(), &document),

@@ -10,10 +10,11 @@ use tar::{Builder, EntryType, Header};
 use xshell::cmd;
 
 use super::{Diagnosis, known};
+use crate::backup;
 use crate::choice::Aim;
 use crate::config::{self, Loaded};
 use crate::drift;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::host::{Host, Limits, files::sha256};
 use crate::plan;
 use crate::receipt::{self, Receipt, timestamp};
@@ -50,12 +51,20 @@ pub struct Missing {
     pub why: String,
 }
 
-/// Refuses a file that is there already, before anything takes time.
-pub fn refuse_existing(host: &Host, file: &Path) -> Result<()> {
-    match host.exists(file) {
-        true => Err(Error::host(format!("{} exists already", file.display())).remedy("name another file")),
-        false => Ok(()),
+/// Where the archive goes. Refused before anything takes time: a file that is there already, and a directory that
+/// others can write to.
+pub fn place(host: &Host, file: &Path) -> Result<String> {
+    let refuse = |why: String| Error::new(Kind::Usage, format!("--support-archive {}: {why}", file.display()));
+    let absolute = if host.is_fake() { Ok(file.to_path_buf()) } else { std::path::absolute(file) };
+    let path = absolute.map_err(|e| refuse(e.to_string()))?;
+    if host.exists(&path) {
+        return Err(refuse("is there already".into()).remedy("name another file, or remove it"));
     }
+    let parent = path.parent().filter(|p| host.is_dir(p));
+    let parent = parent.ok_or_else(|| refuse("there is no such directory".into()).remedy("make it first"))?;
+    let why = "whoever can write there could read the archive while it is written, or exchange it";
+    backup::private(host, &parent.to_string_lossy(), why)?;
+    Ok(path.to_string_lossy().into_owned())
 }
 
 /// Writes the archive, which only root can read, and says what is in it.
@@ -64,7 +73,7 @@ pub fn write(
     loaded: &Loaded,
     receipt: Option<&Receipt>,
     diagnosis: &Diagnosis,
-    file: &Path,
+    name: &str,
 ) -> Result<Manifest> {
     let mut collected = Collected { redactor: known::redactor(host, &loaded.config), files: vec![], missing: vec![] };
     collect(&mut collected, host, loaded, receipt, diagnosis);
@@ -73,14 +82,15 @@ pub fn write(
         files.iter().map(|(path, text)| Listed { path, size: text.len(), sha256: sha256(text.as_bytes()) }).collect();
     let version = env!("CARGO_PKG_VERSION");
     let manifest = Manifest { v: SCHEMA, created: timestamp(), version, files: list, missing };
-    refuse_existing(host, file)?;
-    let name = file.to_string_lossy().into_owned();
+    if host.exists(name) {
+        return Err(Error::step(format!("{name}: is there already")).remedy("name another file"));
+    }
     let fail = |e: std::io::Error| {
         let remedy = "check the directory and free some space, then run this again";
         Error::step(format!("{name}: cannot be written")).cause(e).remedy(remedy)
     };
     let packed = (|| {
-        let mut tar = Builder::new(GzEncoder::new(host.partial_anew(&name)?.feed(host), Compression::default()));
+        let mut tar = Builder::new(GzEncoder::new(host.partial_anew(name)?.feed(host), Compression::default()));
         let first = format!("{:#}\n", serde_json::to_value(&manifest).expect("plain data"));
         for (path, text) in
             [("manifest.json", first.as_str())].into_iter().chain(files.iter().map(|(p, t)| (*p, t.as_str())))
@@ -96,8 +106,8 @@ pub fn write(
 }
 
 /// What people are told of it.
-pub fn text(file: &Path, manifest: &Manifest) -> String {
-    let mut text = format!("Archive:  {} ({} files)", file.display(), manifest.files.len());
+pub fn text(name: &str, manifest: &Manifest) -> String {
+    let mut text = format!("Archive:  {name} ({} files)", manifest.files.len());
     for Missing { path, why } in &manifest.missing {
         text.push_str(&format!("\nLeft out: {path}: {why}"));
     }
