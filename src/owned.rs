@@ -34,6 +34,10 @@ pub const MODULES_LOAD: &str = "/etc/modules-load.d/awg-install.conf";
 pub const SYSCTL: &str = "/etc/sysctl.d/60-awg-install.conf";
 pub const FIREWALL: &str = "/etc/init.d/awg-firewall";
 pub const FIREWALL_UNIT: &str = "/etc/systemd/system/awg-firewall.service";
+/// What it tells: one line, in a directory that only root can read.
+pub const NOTICE_LINE: &str = "/var/lib/awg-install/notice";
+/// Every login shell reads what lies there.
+pub const NOTICE: &str = "/etc/profile.d/awg-install.sh";
 pub const TRIAL_ENTRY: &str = "/etc/update-extlinux.d/awg-install";
 
 /// One of the files this program writes.
@@ -49,6 +53,8 @@ pub enum Owned {
     Guard,
     /// Says after an upgrade what it has left behind.
     Hook,
+    /// Tells root at a login how an installation stands that went on after a restart.
+    Notice,
     ModulesLoad,
     Sysctl,
     Compose,
@@ -150,6 +156,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("watchdog.initd", include_str!("../templates/watchdog.initd")),
     ("guard.initd", include_str!("../templates/guard.initd")),
     ("hook.sh", include_str!("../templates/hook.sh")),
+    ("notice.sh", include_str!("../templates/notice.sh")),
     ("trial-entry.extlinux", include_str!("../templates/trial-entry.extlinux")),
     ("trial-entry.grub", include_str!("../templates/trial-entry.grub")),
 ];
@@ -163,6 +170,7 @@ impl Owned {
             Owned::Watchdog => WATCHDOG.into(),
             Owned::Guard => GUARD.into(),
             Owned::Hook => HOOK.into(),
+            Owned::Notice => NOTICE.into(),
             Owned::ModulesLoad => MODULES_LOAD.into(),
             Owned::Sysctl => SYSCTL.into(),
             Owned::Compose => format!("{directory}/compose.yaml"),
@@ -180,7 +188,7 @@ impl Owned {
             Owned::Config | Owned::FirstEnvironment | Owned::Environment => 0o600,
             Owned::ResumeService | Owned::Watchdog | Owned::Guard | Owned::Hook => 0o755,
             Owned::Start | Owned::Firewall | Owned::FirewallService => 0o755,
-            Owned::ModulesLoad | Owned::Sysctl | Owned::Compose => 0o644,
+            Owned::ModulesLoad | Owned::Sysctl | Owned::Compose | Owned::Notice => 0o644,
             Owned::Caddyfile | Owned::FirewallUnit => 0o644,
         }
     }
@@ -192,6 +200,7 @@ impl Owned {
             Owned::Watchdog => "watchdog of the trial boot",
             Owned::Guard => "service that looks after the container at every boot",
             Owned::Hook => "says after an upgrade what it has left behind",
+            Owned::Notice => "says at a login how it stands",
             Owned::ModulesLoad => "modules to load at boot",
             Owned::Sysctl => "forwarding",
             Owned::Compose => "the container",
@@ -212,6 +221,7 @@ impl Owned {
             Owned::Watchdog => watchdog(inputs.config.kernel.trial_timeout),
             Owned::Guard => guard(),
             Owned::Hook => hook(),
+            Owned::Notice => fill("notice.sh", minijinja::context! { notice => NOTICE_LINE }),
             Owned::ModulesLoad => Ok(modules_load(inputs)),
             Owned::Sysctl => Ok(sysctl(inputs)),
             Owned::Compose => container::compose(inputs, &revision(inputs)?),

@@ -41,6 +41,11 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     space(facts)
 }
 
+/// Every port that would be published is free, or held by what is to be replaced.
+pub fn ports_are_free(config: &Config, facts: &Facts) -> Result<()> {
+    ports::check(config, facts)
+}
+
 /// A server keeps the port of its first start in its database: another one that is published leads nowhere.
 /// What it has written down itself is what counts, so that a port that was changed on the admin page can be
 /// followed.

@@ -1,7 +1,9 @@
 //! What people and scripts see: plain lines for the first, one JSON object per line for the second.
 //! The same events go to the log.
 
+pub mod explain;
 pub mod progress;
+mod wrap;
 
 use std::io::Write;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::proof::Proof;
 use crate::receipt::timestamp;
 use crate::step::Step;
 use progress::Audience;
+pub use wrap::wrap;
 
 /// Version of the event lines.
 pub const EVENTS: u32 = 1;
@@ -160,25 +163,20 @@ pub fn diffs_text(diffs: &[Diff]) -> String {
 
 /// The plan as text.
 pub fn plan_text(plan: &Plan, facts: &Facts) -> String {
-    let mut text = format!(
-        "Host:  {}, {}, kernel {}{}\n",
-        if facts.os.name.is_empty() { "unknown system" } else { &facts.os.name },
-        facts.arch,
-        facts.kernel.running,
-        if facts.boot.loader.is_empty() { String::new() } else { format!(", boots with {}", facts.boot.loader) },
-    );
+    let labelled = |label: &str, text: String| wrap(&format!("{label:<7}{text}"), 7) + "\n";
+    let mut text = labelled("Host:", host_text(facts));
     let choice = &plan.choice;
     let on = choice.release.as_ref().map(|r| format!(" on {r}")).unwrap_or_default();
-    if choice.open.is_some() {
-        text.push_str(&format!("Mode:  {} ({})\n", style("not decided yet").bold(), choice.why));
-    } else {
-        text.push_str(&format!("Mode:  {}{on} ({})\n", style(choice.rung.as_str()).bold(), choice.why));
-    }
+    let mode = match choice.open {
+        Some(_) => style("not decided yet").bold().to_string(),
+        None => format!("{}{on}", style(choice.rung.as_str()).bold()),
+    };
+    text.push_str(&labelled("Mode:", format!("{mode} ({})", choice.why)));
     for passed in &choice.passed_over {
-        text.push_str(&format!("       passed over: {} ({})\n", passed.what, passed.why));
+        text.push_str(&labelled("", format!("passed over: {} ({})", passed.what, passed.why)));
     }
     for note in &plan.notes {
-        text.push_str(&format!("Note:  {note}\n"));
+        text.push_str(&labelled("Note:", note.clone()));
     }
     text.push_str(&diffs_text(&plan.diffs));
     if plan.steps.is_empty() {
@@ -187,7 +185,19 @@ pub fn plan_text(plan: &Plan, facts: &Facts) -> String {
     }
     text.push_str("Plan:\n");
     for (index, planned) in plan.steps.iter().enumerate() {
-        text.push_str(&format!("  {:>2}. {}\n      {}\n", index + 1, planned.step, style(&planned.why).dim()));
+        text.push_str(&wrap(&format!("  {:>2}. {}", index + 1, planned.step), 4));
+        text.push_str(&format!("\n{}\n", wrap(&format!("      {}", style(&planned.why).dim()), 0)));
     }
     text.trim_end().to_string()
+}
+
+/// What kind of host this is, in one line.
+pub fn host_text(facts: &Facts) -> String {
+    format!(
+        "{}, {}, kernel {}{}",
+        if facts.os.name.is_empty() { "unknown system" } else { &facts.os.name },
+        facts.arch,
+        facts.kernel.running,
+        if facts.boot.loader.is_empty() { String::new() } else { format!(", boots with {}", facts.boot.loader) },
+    )
 }

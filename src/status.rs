@@ -10,10 +10,13 @@ use crate::error::Result;
 use crate::facts::{Facts, Reach, engine};
 use crate::host::Host;
 use crate::https;
+use crate::notice;
+use crate::owned::{CONFIG, SUBNETS};
 use crate::plan::{self, Planned};
 use crate::preflight;
 use crate::receipt::{Outcome, Receipt};
-use crate::report::{Report, diffs_text, say};
+use crate::report::{Report, diffs_text, say, wrap};
+use crate::run::LOG;
 use crate::step::Step;
 
 /// How often `--wait` looks.
@@ -63,6 +66,10 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
     };
     // A run that was cut off has no code of its own: what it began has not been finished.
     let code = receipt.exit_code.unwrap_or(6);
+    if !receipt.pending() {
+        // It was looked at: a login need not tell it any more.
+        notice::clear(host)?;
+    }
     let code = if detailed && !drift.is_empty() && matches!(code, 0 | 8) { 10 } else { code };
     if report.is_json() {
         say(
@@ -117,7 +124,7 @@ fn text(receipt: &Receipt, facts: &Facts, held: Option<&str>, drift: &[String]) 
     out.trim_end().to_string()
 }
 
-/// How to reach the admin page.
+/// How to reach the admin page, what to do next, and how to undo it all.
 pub fn access(host: &Host, config: &Config) -> String {
     let name = config.server.host.as_ref().map_or("SERVER".to_string(), ToString::to_string);
     let port = config.server.web_port;
@@ -128,11 +135,20 @@ pub fn access(host: &Host, config: &Config) -> String {
             let address = container
                 .map(|c| c.address)
                 .filter(|a| !a.is_empty())
-                .unwrap_or_else(|| crate::owned::SUBNETS[0].address.into());
+                .unwrap_or_else(|| SUBNETS[0].address.into());
             format!("ssh -L {port}:{address}:{port} root@{name}, then http://localhost:{port}/")
         }
         Web::Public => format!("http://{name}:{port}/"),
         Web::Https => https::access(host, config),
     };
-    format!("Admin page: {page}\nFiles:      {directory}\nUndo:       awg-install rollback")
+    let cli = format!("docker exec -it {} cli", config.container.name);
+    let lines = [
+        ("Server:", format!("{name}, UDP port {} (let it pass where the provider filters)", config.server.port)),
+        ("Admin page:", page),
+        ("Clients:", format!("make one on the admin page; its QR code: `{cli} clients:list`, then `{cli} clients:qr ID`")),
+        ("Files:", format!("{directory}, {CONFIG}")),
+        ("Look:", format!("awg-install status; awg-install doctor; {LOG}")),
+        ("Undo:", "awg-install rollback".into()),
+    ];
+    lines.map(|(label, text)| wrap(&format!("{label:<12}{text}"), 12)).join("\n")
 }

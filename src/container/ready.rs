@@ -373,7 +373,7 @@ fn shown(text: &str, secret: Option<&str>) -> String {
     }
     let clean: String = text.trim_end().chars().filter(|c| !c.is_control() || *c == '\t').take(LINE + 1).collect();
     match clean.char_indices().nth(LINE) {
-        Some((end, _)) => format!("{}…", &clean[..end]),
+        Some((end, _)) => format!("{}...", &clean[..end]),
         None => clean,
     }
 }

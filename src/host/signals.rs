@@ -3,7 +3,7 @@
 //! An SSH session that is lost sends SIGHUP and takes the terminal away; the run goes on without.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -16,6 +16,17 @@ use crate::error::{Error, Result};
 pub struct Stop {
     times: AtomicUsize,
     signal: AtomicUsize,
+    /// A question is being asked, and says itself that it was stopped.
+    asking: AtomicBool,
+}
+
+/// A question is being asked until this is dropped.
+pub struct Asking<'a>(&'a Stop);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.asking.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Stop {
@@ -28,13 +39,18 @@ impl Stop {
         std::thread::spawn(move || {
             for signal in signals.forever().filter(|s| *s != SIGHUP) {
                 let _ = shared.signal.compare_exchange(0, signal as usize, Ordering::SeqCst, Ordering::SeqCst);
-                if shared.times.fetch_add(1, Ordering::SeqCst) == 0 {
+                if shared.times.fetch_add(1, Ordering::SeqCst) == 0 && !shared.asking.load(Ordering::SeqCst) {
                     let text = "stops after what it is doing now; once more ends that as well\n";
                     let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
                 }
             }
         });
         Ok(stop)
+    }
+
+    pub fn asking(&self) -> Asking<'_> {
+        self.asking.store(true, Ordering::SeqCst);
+        Asking(self)
     }
 }
 

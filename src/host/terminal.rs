@@ -1,0 +1,78 @@
+//! Lines that a person types, in the terminal's own line mode: it edits them, in every kind of terminal.
+
+use std::io::{BufRead, IsTerminal};
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+use super::Host;
+
+/// Milliseconds between two looks at whether the run is to stop.
+const LOOK: u16 = 50;
+
+/// What came of waiting for a line.
+#[derive(Debug, PartialEq)]
+pub enum Typed {
+    /// Without its line end.
+    Line(Zeroizing<String>),
+    /// The terminal is gone, or Ctrl-D was typed.
+    End,
+    /// Ctrl-C, or another request to stop.
+    Stopped,
+}
+
+/// Whether somebody can be asked: both directions are a terminal.
+pub fn is_attended() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+impl Host {
+    /// Waits for a line. With `secret` it is not shown while it is typed.
+    pub fn read_line(&self, secret: bool) -> std::io::Result<Typed> {
+        let _asking = self.stop.as_ref().map(|s| s.asking());
+        let _silence = secret.then(Silence::begin).transpose()?;
+        let input = std::io::stdin();
+        loop {
+            if self.stop_requested().is_some() {
+                return Ok(Typed::Stopped);
+            }
+            // A terminal in line mode has something to read when a whole line is there.
+            let mut wanted = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut wanted, PollTimeout::from(LOOK)) {
+                Ok(0) | Err(Errno::EINTR) => continue,
+                Ok(_) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut bytes = Zeroizing::new(Vec::new());
+        // A terminal that was hung up answers with an error.
+        if input.lock().read_until(b'\n', &mut bytes).unwrap_or(0) == 0 {
+            return Ok(Typed::End);
+        }
+        let line = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
+        Ok(Typed::Line(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_string())))
+    }
+}
+
+/// Nothing of what is typed is shown until this is dropped.
+struct Silence(Termios);
+
+impl Silence {
+    fn begin() -> nix::Result<Silence> {
+        let before = tcgetattr(std::io::stdin())?;
+        let mut silent = before.clone();
+        silent.local_flags.remove(LocalFlags::ECHO);
+        // What was typed before the question is not an answer to it.
+        tcsetattr(std::io::stdin(), SetArg::TCSAFLUSH, &silent)?;
+        Ok(Silence(before))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        let _ = tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &self.0);
+    }
+}
