@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use console::style;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
@@ -67,7 +66,7 @@ fn typed(host: &Host, prompt: &str, secret: bool) -> Result<Zeroizing<String>> {
 
 fn show(prompt: &str) {
     let mut out = std::io::stdout();
-    let _ = write!(out, "{} ", style(prompt).bold()).and_then(|()| out.flush());
+    let _ = write!(out, "{prompt} ").and_then(|()| out.flush());
 }
 
 fn say(text: &str) {

@@ -114,14 +114,8 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             }
             let config = setup::configuration(host, cli)?;
             let reboot = !globals.no_reboot;
-            let wish = Wish {
-                reboot,
-                confirm: false,
-                replace_edited: false,
-                retry: false,
-                aim: Aim::Install,
-                attended: None,
-            };
+            let wish =
+                Wish { reboot, confirm: false, replace_edited: false, retry: false, aim: Aim::Install, attended: None };
             run::resume(host, &config, report, wish)
         }
         Command::Guard => {

@@ -84,7 +84,8 @@ impl<'a> Report<'a> {
             json!({"step": step.id(), "number": number, "total": total, "what": step.to_string()}),
         );
         let digits = total.to_string().len();
-        self.line(format!("{} {step}", style(format!("[{number:>digits$}/{total}]")).dim()));
+        let line = format!("{} {step}", style(format!("[{number:>digits$}/{total}]")).dim());
+        self.line(wrap(&line, 2 * digits + 4));
     }
 
     pub fn step_done(&self, step: &Step, took: Duration) {
@@ -97,7 +98,7 @@ impl<'a> Report<'a> {
     pub fn proof(&self, interface: &str, port: u16, web: Option<u16>) {
         self.event("proof", json!({"interface": interface, "udp_port": port, "web_status": web}));
         let web = web.map_or(String::new(), |s| format!(", web page answers ({s})"));
-        self.line(format!("        container healthy, wg0 is {interface}, UDP {port} bound{web}"));
+        self.line(wrap(&format!("        container healthy, wg0 is {interface}, UDP {port} bound{web}"), 0));
     }
 
     pub fn https(&self, url: &str, page: &Page) {
@@ -120,14 +121,15 @@ impl<'a> Report<'a> {
 
     pub fn note(&self, text: &str) {
         self.event("note", json!({"text": text}));
-        self.line(text);
+        self.line(wrap(text, 0));
     }
 
     /// The last word. In JSON a final document of its own.
     pub fn end(&self, outcome: &str, exit_code: u8, summary: &str, more: &str) {
         self.event("end", json!({"outcome": outcome, "exit_code": exit_code, "summary": summary}));
         let mark = if matches!(exit_code, 0) { Style::new().green().bold() } else { Style::new().yellow().bold() };
-        self.line(format!("{}{}{}", mark.apply_to(summary), if more.is_empty() { "" } else { "\n" }, more));
+        let summary = wrap(&mark.apply_to(summary).to_string(), 0);
+        self.line(format!("{summary}{}{more}", if more.is_empty() { "" } else { "\n" }));
     }
 
     pub fn error(&self, error: &Error) {
@@ -185,7 +187,7 @@ pub fn plan_text(plan: &Plan, facts: &Facts) -> String {
     }
     text.push_str("Plan:\n");
     for (index, planned) in plan.steps.iter().enumerate() {
-        text.push_str(&wrap(&format!("  {:>2}. {}", index + 1, planned.step), 4));
+        text.push_str(&wrap(&format!("  {:>2}. {}", index + 1, planned.step), 6));
         text.push_str(&format!("\n{}\n", wrap(&format!("      {}", style(&planned.why).dim()), 0)));
     }
     text.trim_end().to_string()

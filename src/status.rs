@@ -132,10 +132,8 @@ pub fn access(host: &Host, config: &Config) -> String {
     let page = match config.server.web {
         Web::Local => {
             let container = engine::container(host, &config.container.name);
-            let address = container
-                .map(|c| c.address)
-                .filter(|a| !a.is_empty())
-                .unwrap_or_else(|| SUBNETS[0].address.into());
+            let address =
+                container.map(|c| c.address).filter(|a| !a.is_empty()).unwrap_or_else(|| SUBNETS[0].address.into());
             format!("ssh -L {port}:{address}:{port} root@{name}, then http://localhost:{port}/")
         }
         Web::Public => format!("http://{name}:{port}/"),
@@ -145,7 +143,10 @@ pub fn access(host: &Host, config: &Config) -> String {
     let lines = [
         ("Server:", format!("{name}, UDP port {} (let it pass where the provider filters)", config.server.port)),
         ("Admin page:", page),
-        ("Clients:", format!("make one on the admin page; its QR code: `{cli} clients:list`, then `{cli} clients:qr ID`")),
+        (
+            "Clients:",
+            format!("make one on the admin page; its QR code: `{cli} clients:list`, then `{cli} clients:qr ID`"),
+        ),
         ("Files:", format!("{directory}, {CONFIG}")),
         ("Look:", format!("awg-install status; awg-install doctor; {LOG}")),
         ("Undo:", "awg-install rollback".into()),

@@ -113,7 +113,10 @@ fn install(desk: &Desk, report: &Report, answers: &mut Answers, settled: bool) -
 impl Desk<'_> {
     /// Asks from the given question on; `<` goes to the one before.
     fn ask(&self, answers: &mut Answers, from: usize) -> Result<()> {
-        say(&wrap(&format!("Enter takes what stands in brackets, {} goes back, {} or Ctrl-C stops.", ask::BACK, ask::ABORT), 0));
+        say(&wrap(
+            &format!("Enter takes what stands in brackets, {} goes back, {} or Ctrl-C stops.", ask::BACK, ask::ABORT),
+            0,
+        ));
         let mut at = from;
         let mut back = false;
         while let Some(question) = QUESTIONS.get(at) {

@@ -2,15 +2,22 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
+use awg_install::choice::Aim;
+use awg_install::config::Secret;
+use awg_install::facts::Reach;
+use awg_install::host::Host;
+use awg_install::wizard::Answers;
+use awg_install::{cli, plan, run, setup};
 use support::golden::assert_golden;
 use support::terminal::{Session, Terminal};
 use support::tree::Tree;
 use support::{CONFIG, CONFIG_TEXT, LTS, MODULE, PASSWORD, PASSWORD_FILE, Root, VIRT, module};
 
 const FLAGS: &[&str] = &["--module-source", "file", "--module-path", MODULE];
-const PLAN: &str = "Carry out this plan?";
+const PLAN: &str = "Carry out this plan? [y]es / [n]o / [e]xplain";
 const COMPOSE: &str = "/opt/wg-easy/compose.yaml";
 const NOTICE: &str = "/var/lib/awg-install/notice";
 /// The program's own record, what the stand-ins keep, and the lock in memory.
@@ -43,18 +50,24 @@ fn wizard(root: &Root, columns: u16) -> Terminal {
 
 /// Every question with Enter, and a password that is made up, as far as the plan.
 fn defaults(terminal: &mut Terminal) -> &mut Terminal {
-    terminal.answer("Public name or address", "").answer("Administrator's name", "");
+    terminal.question("Public name or address", "").question("Administrator's name", "");
     terminal.wait_for("Administrator's password").enter_hidden("");
-    terminal.answer("Who can open the admin page?", "").answer("UDP port", "").answer("What carries the tunnel?", "");
+    terminal
+        .question("Who can open the admin page?", "")
+        .question("UDP port", "")
+        .question("What carries the tunnel?", "");
     terminal.wait_for(PLAN)
 }
 
 /// The same with a password of one's own.
 fn with_password(terminal: &mut Terminal) -> &mut Terminal {
-    terminal.answer("Public name or address", "vpn.example.org").answer("Administrator's name", "");
+    terminal.question("Public name or address", "vpn.example.org").question("Administrator's name", "");
     terminal.wait_for("Administrator's password").enter_hidden(PASSWORD);
     terminal.wait_for("Once more").enter_hidden(PASSWORD);
-    terminal.answer("Who can open the admin page?", "").answer("UDP port", "").answer("What carries the tunnel?", "");
+    terminal
+        .question("Who can open the admin page?", "")
+        .question("UDP port", "")
+        .question("What carries the tunnel?", "");
     terminal.wait_for(PLAN)
 }
 
@@ -100,7 +113,11 @@ fn from_the_first_question_to_a_running_server() {
     assert!(root.files_with(&password).is_empty());
     // A finished installation is said to be one, and nothing is asked.
     let session = wizard(&root, 100).end().expect(0);
-    assert!(session.screen.contains("installed already") && session.screen.contains("nothing to do"), "{}", session.screen);
+    assert!(
+        session.screen.contains("installed already") && session.screen.contains("nothing to do"),
+        "{}",
+        session.screen
+    );
     assert!(!session.screen.contains("Public name"), "{}", session.screen);
 }
 
@@ -114,6 +131,81 @@ fn a_wide_terminal() {
     snapshot("wizard-200", &session);
     assert!(!session.raw.contains(PASSWORD), "what is typed is not shown");
     assert_eq!(root.files_with(PASSWORD), ["/etc/awg-install/config.yaml", "/opt/wg-easy/wg-easy.env"]);
+}
+
+/// What was begun goes on with the password that was made up, so that it is told although the run has failed.
+#[test]
+fn a_failure_does_not_lose_the_password() {
+    let mut root = host();
+    root.set("FAKE_NOT_SET_UP", "1");
+    let mut terminal = Terminal::start(&root, &["--mode", "userspace"], 100, &[]);
+    defaults(&mut terminal).enter("y");
+    let session = terminal.end().expect(6);
+    let password = shown_password(&session);
+    assert!(root.read("/etc/awg-install/config.yaml").contains(&password));
+    assert!(!root.read("/var/log/awg-install.log").contains(&password));
+    root.unset("FAKE_NOT_SET_UP");
+    root.reboot();
+    // It is the default from then on, and not told again.
+    let mut terminal = Terminal::start(&root, &[], 100, &[]);
+    terminal.wait_for("begun, and not finished");
+    terminal.question("Public name or address", "").answer("[admin] >", "");
+    terminal.wait_for("Enter alone keeps the one that is there").enter_hidden("");
+    terminal.answer("[local] >", "").answer("[51820] >", "").answer("[userspace] >", "").answer(PLAN, "y");
+    let session = terminal.end().expect(0);
+    assert!(!session.raw.contains(&password));
+    assert!(root.files_with(&password).is_empty());
+}
+
+/// Where the plan is not whole before something was looked into, the rest is asked about once more.
+#[test]
+fn a_plan_in_two_parts() {
+    let root = host();
+    let mut terminal = Terminal::start(&root, &[], 100, &[]);
+    defaults(&mut terminal).wait_for("[b]ack (no): ").enter("y");
+    terminal.wait_for("[8/8]").wait_for(PLAN).wait_for(" (no): ").enter("b");
+    terminal.wait_for("Please answer y, n, e.").wait_for(PLAN).enter("n");
+    let session = terminal.end().expect(6);
+    assert!(session.screen.contains("stopped before the rest of the plan"), "{}", session.screen);
+    assert!(shown_password(&session).len() == 24, "it is in the configuration already");
+    root.run(&["rollback"]).expect(0);
+}
+
+/// The same values, whether a person or a file has said them, and so the same plan.
+#[test]
+fn answers_are_what_a_file_would_have_said() {
+    let root = Root::fresh();
+    let host = Host::new(Some(root.dir()), BTreeMap::new()).unwrap();
+    let leaves = [
+        ("server.host", "vpn.example.org"),
+        ("server.username", "root"),
+        ("server.web", "https"),
+        ("server.https.email", "me@example.org"),
+        ("server.port", "4500"),
+        ("mode", "userspace"),
+    ];
+    let answers = Answers {
+        leaves: leaves.map(|(path, text)| (path.to_string(), text.to_string())).into(),
+        password: Some(Secret::new(PASSWORD)),
+        made_up: false,
+    };
+    let cli = cli::parse(["awg-install"]).expect("a command line");
+    let asked = answers.configuration(&host, &cli).unwrap();
+    root.write(
+        CONFIG,
+        &format!(
+            "mode: userspace\nserver: {{host: vpn.example.org, username: root, password: {PASSWORD}, web: https, port: 4500, \
+             https: {{email: me@example.org}}}}\n"
+        ),
+    );
+    let cli = cli::parse(["awg-install", "--config", CONFIG]).expect("a command line");
+    let filed = setup::configuration(&host, &cli).unwrap();
+    assert_eq!(asked, filed);
+    let plan = |config| {
+        let (facts, _) = run::look(&host, config, Reach::Local, None).unwrap();
+        plan::plan(config, &facts, None, Aim::Install).unwrap()
+    };
+    assert_eq!(plan(&asked), plan(&filed));
 }
 
 /// The same steps, whether a person or a file has said what is wanted.
@@ -144,16 +236,16 @@ fn no_back_abort_and_explain() {
     let before = state(&root);
     let mut terminal = wizard(&root, 80);
     // Back at the first question, and from one to the one before.
-    terminal.answer("Public name or address", "<").wait_for("This is the first question.");
-    terminal.answer("Public name or address", "one.example.org").answer("Administrator's name", "<");
-    terminal.answer("[one.example.org] >", "two.example.org").answer("Administrator's name", "root");
+    terminal.question("Public name or address", "<").wait_for("This is the first question.");
+    terminal.question("Public name or address", "one.example.org").question("Administrator's name", "<");
+    terminal.answer("[one.example.org] >", "two.example.org").question("Administrator's name", "root");
     terminal.wait_for("Administrator's password").enter_hidden("<");
     terminal.answer("[root] >", "");
     terminal.wait_for("Administrator's password").enter_hidden("");
-    terminal.answer("Who can open", "").answer("UDP port", "").answer("What carries the tunnel?", "");
+    terminal.question("Who can open", "").question("UDP port", "").question("What carries the tunnel?", "");
     terminal.answer(PLAN, "what?").wait_for("Please answer y, n, e or b.");
     terminal.answer(PLAN, "e").wait_for("can fail:").wait_for("undone by:").wait_for("rollback");
-    terminal.answer(PLAN, "b").answer("What carries the tunnel?", "2").answer(PLAN, "");
+    terminal.answer(PLAN, "b").question("What carries the tunnel?", "2").answer(PLAN, "");
     let session = terminal.end().expect(2);
     snapshot("explained-80", &session);
     assert!(session.screen.contains("stopped: nothing was changed"), "{}", session.screen);
@@ -161,14 +253,18 @@ fn no_back_abort_and_explain() {
 
     for stop in ["q!\r", "\u{3}", "\u{4}"] {
         let mut terminal = wizard(&root, 80);
-        terminal.answer("Public name or address", "").wait_for("Administrator's name").keys(stop);
+        terminal.question("Public name or address", "").wait_for("[admin] > ").keys(stop);
         let session = terminal.end().expect(2);
         assert!(session.screen.contains("stopped: nothing was changed"), "{stop:?}: {}", session.screen);
         // And where nothing is shown: the terminal is left as it was.
         let mut terminal = wizard(&root, 80);
-        terminal.answer("Public name or address", "").answer("Administrator's name", "");
+        terminal.question("Public name or address", "").question("Administrator's name", "");
         terminal.wait_for("Administrator's password").enter_hidden("too short").wait_for("at least 12");
-        terminal.enter_hidden(PASSWORD).wait_for("Once more").enter_hidden("another long one").wait_for("The two differ.");
+        terminal
+            .enter_hidden(PASSWORD)
+            .wait_for("Once more")
+            .enter_hidden("another long one")
+            .wait_for("The two differ.");
         terminal.enter_hidden("q!");
         assert!(!terminal.end().expect(2).raw.contains(PASSWORD));
         // At the plan as well.
@@ -186,7 +282,7 @@ fn bad_answers() {
     let udp = root.read("/proc/net/udp");
     let row = "  1: 00000000:CA6C 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 21035 2 0 0\n";
     root.write("/proc/net/udp", &format!("{udp}{row}"));
-    let mut terminal = wizard(&root, 100);
+    let mut terminal = Terminal::start(&root, &[], 100, &[]);
     terminal.wait_for("10.0.2.15, is a private one");
     terminal.answer(">", "").wait_for("An answer is needed.");
     terminal.enter("https://vpn.example.org").wait_for("server.host: \"https://vpn.example.org\" has a scheme");
@@ -196,15 +292,15 @@ fn bad_answers() {
     terminal.wait_for("Administrator's password").enter_hidden("short").wait_for("at least 12 are needed");
     terminal.enter_hidden("");
     terminal.answer("[local] >", "4").wait_for("local").enter("nobody").wait_for("one of").enter("https");
-    terminal.wait_for("E-mail address").enter("nobody").wait_for("is not an e-mail address").enter("");
+    terminal.question("E-mail address", "nobody").wait_for("is not an e-mail address").enter("");
     terminal.wait_for("51820 is taken by another program").wait_for("[51821] >");
     terminal.enter("51820").wait_for("server.port 51820 is taken").enter("70000").wait_for("from 1 to 65535");
     terminal.enter("51830").wait_for("What carries the tunnel?");
     // Plain WireGuard takes a word of its own.
     terminal.enter("wireguard").wait_for("can be recognised on the wire").enter("");
     terminal.wait_for("[auto] >").enter("4").wait_for("can be recognised").enter("wireguard").wait_for(PLAN);
-    terminal.enter("b").answer("What carries the tunnel?", "<").answer("UDP port", "<");
-    terminal.answer("E-mail address", "q!");
+    terminal.enter("b").question("What carries the tunnel?", "<").question("UDP port", "<");
+    terminal.question("E-mail address", "q!");
     terminal.end().expect(2);
 }
 
@@ -212,7 +308,8 @@ fn bad_answers() {
 #[test]
 fn what_is_configured_is_the_default() {
     let root = Root::fresh();
-    let mut terminal = Terminal::start(&root, &["--config", CONFIG, "--mode", "userspace", "--server-port", "4500"], 100, &[]);
+    let mut terminal =
+        Terminal::start(&root, &["--config", CONFIG, "--mode", "userspace", "--server-port", "4500"], 100, &[]);
     terminal.answer("[vpn.example.org] >", "").answer("[admin] >", "");
     terminal.wait_for("Enter alone keeps the one that is there").enter_hidden("");
     terminal.answer("[local] >", "").answer("[4500] >", "").answer("[userspace] >", "").answer(PLAN, "y");

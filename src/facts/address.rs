@@ -21,7 +21,9 @@ pub fn is_private(address: IpAddr) -> bool {
             let [a, b, ..] = v4.octets();
             v4.is_private() || v4.is_link_local() || v4.is_loopback() || a == 100 && (64..128).contains(&b)
         }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.segments()[0] & 0xfe00 == 0xfc00 || v6.segments()[0] & 0xffc0 == 0xfe80,
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.segments()[0] & 0xfe00 == 0xfc00 || v6.segments()[0] & 0xffc0 == 0xfe80
+        }
     }
 }
 
@@ -33,7 +35,8 @@ pub fn parse_v4(routes: &str, trie: &str) -> Option<Ipv4Addr> {
     let interface = fields.into_iter().find(is_default)?[0].to_string();
     let locals = parse_locals(trie);
     let routes = parse_routes(routes);
-    let near = |a: &&Ipv4Addr| routes.iter().any(|(net, i)| *i == interface && net.contains(&IpNet::from(IpAddr::V4(**a))));
+    let near =
+        |a: &&Ipv4Addr| routes.iter().any(|(net, i)| *i == interface && net.contains(&IpNet::from(IpAddr::V4(**a))));
     let far = |a: &&Ipv4Addr| !is_private(IpAddr::V4(**a));
     locals.iter().find(near).or_else(|| locals.iter().find(far)).copied()
 }

@@ -10,10 +10,10 @@ use crate::step::Step;
 /// The plan once more, for whoever wants to know before saying yes.
 pub fn explain(plan: &Plan) -> String {
     let mut text = String::new();
-    let part = |label: &str, words: &str| format!("{}\n", wrap(&format!("      {label:<12}{words}"), 12));
+    let part = |label: &str, words: &str| format!("{}\n", wrap(&format!("      {label:<12}{words}"), 18));
     for (index, planned) in plan.steps.iter().enumerate() {
         let step = &planned.step;
-        text.push_str(&wrap(&format!("  {:>2}. {}", index + 1, style(step.to_string()).bold()), 4));
+        text.push_str(&wrap(&format!("  {:>2}. {}", index + 1, style(step.to_string()).bold()), 6));
         text.push('\n');
         text.push_str(&part("why:", &planned.why));
         text.push_str(&part("can fail:", risk(step)));
@@ -40,7 +40,9 @@ fn risk(step: &Step) -> &'static str {
             "when the mirror does not answer or /boot is full; what apk has left is checked file by file before it counts"
         }
         Step::Hold { .. } => "hardly; the price is that this kernel gets no security fixes until an upgrade",
-        Step::Build { .. } => "when sources or compiler cannot be had; it takes minutes, and nothing else has begun by then",
+        Step::Build { .. } => {
+            "when sources or compiler cannot be had; it takes minutes, and nothing else has begun by then"
+        }
         Step::Clean { .. } => "hardly; only files of ours are left there",
         Step::Module { .. } => {
             "when the module does not fit that kernel exactly; it is held against the kernel before it is written"
@@ -49,9 +51,7 @@ fn risk(step: &Step) -> &'static str {
         Step::Start { .. } => "when the service does not answer in time; its own log says why",
         Step::Pull { .. } => "when the registry does not answer, or asks for a login",
         Step::Extract { .. } => "when the image lacks programs; it is looked into and not run",
-        Step::Arm { .. } => {
-            "when the loader's configuration does not read back as written; then nothing is restarted"
-        }
+        Step::Arm { .. } => "when the loader's configuration does not read back as written; then nothing is restarted",
         Step::Reboot { .. } => {
             "when the new kernel does not come up: the next restart is back on the old one, by itself except after a hang \
              before init, which needs the provider's power switch"
@@ -65,7 +65,9 @@ fn risk(step: &Step) -> &'static str {
         Step::Compose => "when the engine refuses the container; a server that ran before is gone back to",
         Step::FirstStart => "when the server does not come up in time; its last log lines are shown",
         Step::Ready { .. } => "when what runs is not what was asked for; the next lower mode is taken, or it ends here",
-        Step::Https { .. } => "when no certificate can be had, because the name does not lead here or port 80 is closed",
+        Step::Https { .. } => {
+            "when no certificate can be had, because the name does not lead here or port 80 is closed"
+        }
         Step::Finish => "hardly; they have done their work",
     }
 }

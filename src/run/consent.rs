@@ -46,7 +46,7 @@ impl Attended {
 /// Asks until it is answered whether the plan is to be carried out. No is the default.
 pub(super) fn approve(host: &Host, plan: &Plan, may_go_back: bool) -> Result<Said> {
     let back = if may_go_back { " / [b]ack" } else { "" };
-    let question = format!("Carry out this plan? [y]es / [N]o / [e]xplain{back}");
+    let question = format!("Carry out this plan? [y]es / [n]o / [e]xplain{back} (no):");
     loop {
         match ask::line(host, &question)?.as_str() {
             said if ask::is(said, "yes") => return Ok(Said::Yes),

@@ -57,8 +57,9 @@ fn card(host: &Host, config: &Config, expected: &str) -> String {
             format!(
                 "If that kernel does not come up, any restart is back on the old one: by itself after 15 seconds when it \
                  panics, after {} seconds when it hangs once its init runs. Only a hang before that needs the \
-                 provider's power switch: use it after ten minutes without an answer.",
-                config.kernel.trial_timeout
+                 provider's power switch: use it after {} minutes without an answer.",
+                config.kernel.trial_timeout,
+                config.kernel.trial_timeout / 60 + 5
             ),
         ),
         ("Then:", format!("`awg-install status --wait` tells how it ended; {LOG} says why.")),

@@ -45,7 +45,8 @@ pub fn guard(host: &Host, config: &Config, report: &Report) -> Result<u8> {
     let Some(_lock) = host.lock(LOCK)? else { return Ok(0) };
     // What was true before the lock was had may be over: a rollback may have begun meanwhile.
     let Some(receipt) = Receipt::load(host)?.filter(finished) else { return Ok(0) };
-    let wish = Wish { reboot: false, confirm: false, replace_edited: false, retry: false, aim: Aim::Boot, attended: None };
+    let wish =
+        Wish { reboot: false, confirm: false, replace_edited: false, retry: false, aim: Aim::Boot, attended: None };
     let ended = reconcile(host, config, report, wish, Some(receipt)).and_then(code);
     if ended.is_err() && container::end_restart_loop(host, &config.container.name.to_string()) {
         report.note("the container was restarted again and again: it is stopped now");

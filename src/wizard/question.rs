@@ -60,7 +60,7 @@ impl Question {
         }
         let choices = self.choices();
         for (index, (word, help)) in choices.iter().enumerate() {
-            say(&wrap(&format!("  {}. {word:<10} {help}", index + 1), 14));
+            say(&wrap(&format!("  {}. {word:<10} {help}", index + 1), 16));
         }
         let default = self.default(desk, config);
         let prompt = default.as_ref().map_or("  >".to_string(), |d| format!("  [{d}] >"));
@@ -138,7 +138,8 @@ impl Question {
     fn about(self, desk: &Desk, config: &Config, answers: &Answers) -> Vec<String> {
         match self {
             Question::Host => {
-                let mut lines = vec!["Clients connect to it. A DNS name can be moved to another host later.".to_string()];
+                let mut lines =
+                    vec!["Clients connect to it. A DNS name can be moved to another host later.".to_string()];
                 if let Some(address) = desk.address.filter(|a| is_private(*a)) {
                     lines.push(format!(
                         "This host's own address, {address}, is a private one: give a name that leads here, or the \
@@ -154,7 +155,9 @@ impl Question {
                 vec![format!("At least 12 characters; it is not shown. Enter alone {empty}.")]
             }
             Question::Web => Vec::new(),
-            Question::Email => vec!["It writes there when a certificate is about to expire. Enter alone gives none.".into()],
+            Question::Email => {
+                vec!["It writes there when a certificate is about to expire. Enter alone gives none.".into()]
+            }
             Question::Port => {
                 let taken = desk.facts.network.udp.get(&config.server.port).filter(|_| !is_ours(&desk.facts));
                 let taken = taken.map(|_| format!("{} is taken by another program.", config.server.port));

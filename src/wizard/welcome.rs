@@ -13,17 +13,17 @@ use crate::report::{host_text, wrap};
 pub fn text(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> String {
     let mut lines = vec![
         style("awg-install: an AmneziaWG server on this host").bold().to_string(),
-        "Nothing is changed before you have seen a plan and said yes to it.".into(),
+        wrap("Nothing is changed before you have seen a plan and said yes to it.", 0),
         String::new(),
         labelled("Host:", &host_text(facts)),
         labelled("Mode:", &mode(config, facts, receipt)),
     ];
     lines.extend(stands(facts, receipt).map(|text| labelled("State:", &text)));
-    wrap(&lines.join("\n"), 7) + "\n"
+    lines.join("\n") + "\n"
 }
 
 fn labelled(label: &str, text: &str) -> String {
-    format!("{label:<7}{text}")
+    wrap(&format!("{label:<7}{text}"), 7)
 }
 
 /// Which mode is possible, as far as that can be told without the network.
@@ -46,9 +46,10 @@ fn mode(config: &Config, facts: &Facts, receipt: Option<&Receipt>) -> String {
 fn stands(facts: &Facts, receipt: Option<&Receipt>) -> Option<String> {
     let settings = format!("its settings are in {CONFIG}");
     match receipt {
-        Some(r) if r.outcome == Outcome::Done => {
-            Some(format!("installed already ({}); {settings}; this only looks whether something is to be done", r.summary))
-        }
+        Some(r) if r.outcome == Outcome::Done => Some(format!(
+            "installed already ({}); {settings}; this only looks whether something is to be done",
+            r.summary
+        )),
         Some(r) if r.reboot.is_some() => Some(format!("begun, and waits for a restart ({}); {settings}", r.summary)),
         Some(r) => Some(format!("begun, and not finished ({}); {settings}", r.summary)),
         None if facts.database => Some("a server's data is here already, and is kept with its login".into()),

@@ -112,6 +112,12 @@ impl Terminal {
         self.wait_for(question).enter(line)
     }
 
+    /// The same for a question with a line of its own for the answer.
+    #[track_caller]
+    pub fn question(&mut self, title: &str, line: &str) -> &mut Terminal {
+        self.wait_for(title).wait_for("> ").enter(line)
+    }
+
     /// Waits for the program's end.
     #[track_caller]
     pub fn end(mut self) -> Session {
@@ -129,8 +135,9 @@ impl Terminal {
     }
 
     fn screen(&self) -> String {
-        let text = self.screen.screen().contents();
-        text.lines().map(|l| format!("{}\n", l.trim_end())).collect::<String>().trim_end().to_string() + "\n"
+        let screen = self.screen.screen();
+        let rows = screen.rows(0, screen.size().1);
+        rows.map(|l| format!("{}\n", l.trim_end())).collect::<String>().trim_end().to_string() + "\n"
     }
 
     /// Takes what has come; false when nothing can come any more.

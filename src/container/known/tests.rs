@@ -32,7 +32,10 @@ const SEEN: &[(&str, &str)] = &[
         "the engine's own firewall chains are gone",
     ),
     ("iptables: No chain/target/match by that name.", "the host's kernel lacks a target or match"),
-    ("awg-install: iptables-restore refuses the rules: do the kernel's tables fit the image's iptables?", "the packet filter in the container cannot be set up"),
+    (
+        "awg-install: iptables-restore refuses the rules: do the kernel's tables fit the image's iptables?",
+        "the packet filter in the container cannot be set up",
+    ),
     (
         "Error response from daemon: error gathering device information while adding custom device \
          \"/dev/net/tun\": no such file or directory",
