@@ -14,7 +14,7 @@ use awg_install::{cli, plan, run, setup};
 use support::golden::assert_golden;
 use support::terminal::{Session, Terminal};
 use support::tree::Tree;
-use support::{CONFIG, CONFIG_TEXT, LTS, MODULE, PASSWORD, PASSWORD_FILE, Root, VIRT, module};
+use support::{CONFIG, CONFIG_TEXT, LTS, MODULE, PASSWORD, PASSWORD_FILE, Root, VIRT, module, repository};
 
 const FLAGS: &[&str] = &["--module-source", "file", "--module-path", MODULE];
 const PLAN: &str = "Carry out this plan? [y]es / [n]o / [e]xplain";
@@ -326,6 +326,17 @@ fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].iter().map(|l| format!("{l}\n")).collect()
 }
 
+/// The README shows how it begins, as it is.
+#[test]
+fn the_readme_shows_a_real_screen() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let screen = std::fs::read_to_string(repository().join("tests/screens/wizard-60.txt")).unwrap();
+    let beginning = screen.split("\nLooking at what").next().expect("a beginning");
+    let indented = |line: &str| if line.is_empty() { "\n".into() } else { format!("    {line}\n") };
+    let shown: String = beginning.trim_end().lines().map(indented).collect();
+    assert!(readme.contains(&shown), "put this into README.md:\n{shown}");
+}
+
 /// Colours only where they are wanted; the same words everywhere, and nothing but ASCII.
 #[test]
 fn kinds_of_terminals() {
@@ -405,7 +416,10 @@ fn a_line_at_the_next_login() {
     root.install().expect(0);
     assert_eq!(root.mode(SCRIPT), 0o644);
     let waits = login(true);
-    assert!(waits.contains("the installation goes on by itself once 6.12.50-0-lts runs"), "{waits}");
+    assert!(
+        waits.contains("awg-install: goes on by itself once 6.12.50-0-lts runs (more: `awg-install status`)"),
+        "{waits}"
+    );
     assert_eq!(waits.lines().count(), 2, "{waits}");
     assert_eq!(login(false), "end\n", "a script that reads the profile is told nothing");
     root.run(&["status"]).expect(0);

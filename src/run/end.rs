@@ -21,7 +21,7 @@ pub(super) fn before_restart(host: &Host, config: &Config, wish: Wish, expected:
         attended.tell_password();
         ask::pause(host, "\nPress Enter to restart:");
     }
-    notice::set(host, &format!("the installation goes on by itself once {expected} runs"))
+    notice::set(host, &format!("goes on by itself once {expected} runs"))
 }
 
 pub(super) fn rebooting(
