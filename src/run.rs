@@ -212,10 +212,13 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
             return finish(host, config, report, &plan, receipt, true).map(Ended::Code);
         }
         if !asked {
-            match approve(host, &plan, wish.attended.is_some() && !begun) {
+            // What an earlier run has begun stays as it is after a no; what this one has begun ends with it.
+            let acted = looks > 0;
+            match approve(host, &plan, wish.attended.is_some() && !acted) {
                 Ok(Said::Yes) => asked = true,
                 Ok(Said::Back) => return Ok(Ended::Back),
-                Err(error) => return Err(refused(host, receipt, half_way(error, begun), begun)),
+                Err(error) if acted => return Err(end_failed(host, receipt, half_way(error))),
+                Err(error) => return Err(error),
             }
         }
         let mut current = match receipt.take() {

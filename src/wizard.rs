@@ -14,7 +14,7 @@ use crate::config::{Config, Secret};
 use crate::error::{Kind, Result};
 use crate::facts::{Facts, Reach, address};
 use crate::host::{Host, random};
-use crate::receipt::{Outcome, Receipt};
+use crate::receipt::{self, Outcome, Receipt};
 use crate::report::{Report, say, wrap};
 use crate::run::{self, Attended, Ended, Wish};
 use crate::setup;
@@ -102,7 +102,7 @@ fn install(desk: &Desk, report: &Report, answers: &mut Answers, settled: bool) -
     let begun = match &ended {
         Ok(Ended::Code(_)) => true,
         Ok(Ended::Back) => false,
-        Err(error) => error.kind == Kind::Step,
+        Err(error) => error.kind == Kind::Step && desk.host.exists(receipt::PATH),
     };
     if begun {
         attended.tell_password();

@@ -300,7 +300,12 @@ fn bad_answers() {
     terminal.enter("wireguard").wait_for("can be recognised on the wire").enter("");
     terminal.wait_for("[auto] >").enter("4").wait_for("can be recognised").enter("wireguard").wait_for(PLAN);
     terminal.enter("b").question("What carries the tunnel?", "<").question("UDP port", "<");
-    terminal.question("E-mail address", "q!");
+    // An address has no account with an authority; the one that was given goes.
+    terminal.question("E-mail address", "me@example.org").question("UDP port", "<").question("E-mail address", "<");
+    terminal.question("Who can open the admin page?", "<").wait_for("Administrator's password").enter_hidden("<");
+    terminal.question("Administrator's name", "<").question("Public name or address", "203.0.113.9");
+    terminal.answer("[admin] >", "").wait_for("Administrator's password").enter_hidden("");
+    terminal.wait_for("browsers warn of the certificate").answer("[https] >", "").wait_for("UDP port").keys("\u{3}");
     terminal.end().expect(2);
 }
 

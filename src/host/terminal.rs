@@ -1,6 +1,6 @@
 //! Lines that a person types, in the terminal's own line mode: it edits them, in every kind of terminal.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, Error, ErrorKind, IsTerminal};
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -52,8 +52,10 @@ impl Host {
         if input.lock().read_until(b'\n', &mut bytes).unwrap_or(0) == 0 {
             return Ok(Typed::End);
         }
-        let line = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
-        Ok(Typed::Line(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_string())))
+        // A password that is not what was typed would lock its owner out.
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text: set the terminal to UTF-8"))?;
+        Ok(Typed::Line(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_string())))
     }
 }
 

@@ -58,13 +58,15 @@ fn risk(step: &Step) -> &'static str {
         }
         Step::Default { .. } => "when the loader's configuration does not read back as written",
         Step::RemoveOld { .. } => "hardly; but the old kernel is then no way back any more",
-        Step::Load { .. } => "when the running kernel refuses a module; then the next lower mode is taken",
-        Step::Prove { .. } => "when module and tools are of different generations; then the next lower mode is taken",
+        Step::Load { .. } => "when the running kernel refuses a module; `fallback` says what is done then",
+        Step::Prove { .. } => "when module and tools are of different generations; `fallback` says what is done then",
         Step::Sysctl { .. } => "where the kernel is lent by a container's host",
         Step::Firewall { .. } => "when the kernel has no tables for it; ssh is not touched by these rules",
         Step::Compose => "when the engine refuses the container; a server that ran before is gone back to",
         Step::FirstStart => "when the server does not come up in time; its last log lines are shown",
-        Step::Ready { .. } => "when what runs is not what was asked for; the next lower mode is taken, or it ends here",
+        Step::Ready { .. } => {
+            "when what runs is not what was asked for; in kernel mode `fallback` says what is done then, else it ends here"
+        }
         Step::Https { .. } => {
             "when no certificate can be had, because the name does not lead here or port 80 is closed"
         }

@@ -58,13 +58,13 @@ pub(super) fn approve(host: &Host, plan: &Plan, may_go_back: bool) -> Result<Sai
     }
 }
 
-/// A no, once something was changed that the plan follows from.
-pub(super) fn half_way(error: Error, begun: bool) -> Error {
-    match (begun, error.kind) {
-        (true, Kind::Usage) => Error::step("stopped before the rest of the plan")
+/// A no, once something was done that the plan follows from.
+pub(super) fn half_way(no: Error) -> Error {
+    match no.kind {
+        Kind::Usage => Error::step("stopped before the rest of the plan")
             .cause("what was done so far is recorded")
             .remedy("run the same command again to go on, or `awg-install rollback` to undo it"),
-        _ => error,
+        _ => no,
     }
 }
 

@@ -92,6 +92,10 @@ impl Question {
 
     /// Takes an answer that the configuration and this host accept; another one leaves all as it was.
     fn take(self, desk: &Desk, answers: &mut Answers, text: &str) -> Result<Config> {
+        if matches!(self, Question::Host | Question::Web) {
+            // It depends on both, and is asked for after them.
+            answers.leaves.remove(Question::Email.path());
+        }
         let before = answers.leaves.insert(self.path().into(), text.into());
         let taken = answers.configuration(desk.host, desk.cli).and_then(|config| {
             if matches!(self, Question::Port | Question::Web) {
@@ -154,7 +158,15 @@ impl Question {
                 let empty = if kept { "keeps the one that is there" } else { "has one made up" };
                 vec![format!("At least 12 characters; it is not shown. Enter alone {empty}.")]
             }
-            Question::Web => Vec::new(),
+            Question::Web => {
+                let address = config.server.host.as_ref().and_then(|h| h.address());
+                let warned = |a| {
+                    format!(
+                        "With https, browsers warn of the certificate for an address ({a}), not of one for a DNS name."
+                    )
+                };
+                address.map(warned).into_iter().collect()
+            }
             Question::Email => {
                 vec!["It writes there when a certificate is about to expire. Enter alone gives none.".into()]
             }
