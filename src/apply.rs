@@ -27,6 +27,8 @@ pub struct Run<'a> {
     /// The modules that were inspected; what is written is what was checked.
     pub modules: &'a Modules,
     pub reboot_allowed: bool,
+    /// Called with the kernel's release before a restart into it.
+    pub ahead: &'a dyn Fn(&str) -> Result<()>,
 }
 
 /// A step that failed.
@@ -46,7 +48,7 @@ pub fn apply(run: &Run, plan: &Plan, receipt: &mut Receipt) -> std::result::Resu
         run.report.step(index + 1, total, step);
         let outcome = match step {
             Step::Reboot { release, kexec } => {
-                let end = restart(run, receipt, release, *kexec);
+                let end = (run.ahead)(release).and_then(|()| restart(run, receipt, release, *kexec));
                 return end.map_err(|e| failed(step, e));
             }
             _ => one(run, plan, receipt, step, started),

@@ -3,6 +3,7 @@
 //! Probes read files wherever a file tells; commands run only where none does. What could not be
 //! learned is `None` or empty, never an error.
 
+pub mod address;
 pub mod apk;
 pub mod boot;
 pub mod engine;

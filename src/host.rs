@@ -8,8 +8,10 @@ pub mod files;
 pub mod http;
 pub mod log;
 pub mod partial;
+pub mod random;
 pub mod scratch;
 pub mod signals;
+pub mod terminal;
 pub mod tls;
 pub mod tree;
 

@@ -2,6 +2,7 @@
 
 pub mod age;
 pub mod apply;
+pub mod ask;
 pub mod backup;
 pub mod bootable;
 pub mod bootloader;
@@ -26,6 +27,7 @@ pub mod image;
 pub mod initramfs;
 pub mod kernel;
 pub mod module;
+pub mod notice;
 pub mod owned;
 pub mod packages;
 pub mod plan;
@@ -46,4 +48,5 @@ pub mod step;
 pub mod undo;
 pub mod unpack;
 pub mod wayback;
+pub mod wizard;
 pub mod yaml;

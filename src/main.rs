@@ -11,7 +11,7 @@ use awg_install::host::{self, Host};
 use awg_install::report::{self, Report};
 use awg_install::run::{self, Wish};
 use awg_install::{
-    backup, bundle, config, doctor, kernel, module, owned, plan, reboot, receipt, setup, status, undo, wayback,
+    backup, bundle, config, doctor, kernel, module, owned, plan, reboot, receipt, setup, status, undo, wayback, wizard,
 };
 
 fn main() -> ExitCode {
@@ -90,6 +90,11 @@ fn peak_memory_kib() -> Option<u64> {
 fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
     let globals = &cli.globals;
     match &cli.command {
+        Command::Wizard if !globals.yes => {
+            host.require_root()?;
+            must_ask(globals)?;
+            wizard::wizard(host, cli, report)
+        }
         Command::Wizard | Command::Install(_) | Command::Upgrade(_) => {
             host.require_root()?;
             let config = setup::configuration(host, cli)?;
@@ -100,7 +105,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
                 _ => (Aim::Install, false, false),
             };
             let reboot = !globals.no_reboot;
-            run::install(host, &config, report, Wish { reboot, confirm, replace_edited, retry, aim })
+            run::install(host, &config, report, Wish { reboot, confirm, replace_edited, retry, aim, attended: None })
         }
         Command::Plan(args) => {
             let config = setup::configuration(host, cli)?;
@@ -124,7 +129,8 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             }
             let config = setup::configuration(host, cli)?;
             let reboot = !globals.no_reboot;
-            let wish = Wish { reboot, confirm: false, replace_edited: false, retry: false, aim: Aim::Install };
+            let wish =
+                Wish { reboot, confirm: false, replace_edited: false, retry: false, aim: Aim::Install, attended: None };
             run::resume(host, &config, report, wish)
         }
         Command::Guard => {
@@ -163,7 +169,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             wayback::refuse_unfinished(receipt::Receipt::load(host)?.as_ref())?;
             let config = setup::loaded(host, cli)?.config;
             let source = backup::Source { file: &args.file, identity: args.identity.as_deref() };
-            let mut ask = || if confirm { run::ask("Put it in place of the server's data?") } else { Ok(()) };
+            let mut ask = || if confirm { run::confirm(host, "Put it in place of the server's data?") } else { Ok(()) };
             backup::restore(host, &config, report, &source, &mut ask)
         }
         Command::Rollback(args) => {
@@ -175,7 +181,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
         Command::Password => {
             host.require_root()?;
             let handed = setup::hand_out_password(host, cli)?;
-            show(report, &handed, || handed.text())
+            show(report, "password", &handed, || handed.text())
         }
         Command::ModuleInspect(file) => inspect(host, report, file),
         Command::BundleCreate(args) => {
@@ -209,7 +215,11 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
 /// Whether a yes is needed, which takes a terminal.
 fn must_ask(globals: &cli::Globals) -> Result<bool> {
     let confirm = !(globals.unattended || globals.yes);
-    if confirm && !console::user_attended() {
+    if confirm && globals.output == cli::Output::Json {
+        return Err(Error::new(Kind::Usage, "--output json is for programs, and this would ask a person")
+            .remedy("use --unattended (or --yes) to go ahead without a question"));
+    }
+    if confirm && !host::terminal::is_attended() {
         return Err(Error::new(Kind::Usage, "there is no terminal to ask on")
             .remedy("use --unattended (or --yes) to go ahead without a question"));
     }

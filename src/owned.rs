@@ -36,6 +36,10 @@ pub const MODULES_LOAD: &str = "/etc/modules-load.d/awg-install.conf";
 pub const SYSCTL: &str = "/etc/sysctl.d/60-awg-install.conf";
 pub const FIREWALL: &str = "/etc/init.d/awg-firewall";
 pub const FIREWALL_UNIT: &str = "/etc/systemd/system/awg-firewall.service";
+/// What it tells: one line, in a directory that only root can read.
+pub const NOTICE_LINE: &str = "/var/lib/awg-install/notice";
+/// Every login shell reads what lies there.
+pub const NOTICE: &str = "/etc/profile.d/awg-install.sh";
 pub const TRIAL_ENTRY: &str = "/etc/update-extlinux.d/awg-install";
 
 /// One of the files this program writes.
@@ -51,6 +55,8 @@ pub enum Owned {
     Guard,
     /// Says after an upgrade what it has left behind.
     Hook,
+    /// Tells root at a login how an installation stands that went on after a restart.
+    Notice,
     ModulesLoad,
     Sysctl,
     Compose,
@@ -156,6 +162,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("first-boot.sh", include_str!("../templates/first-boot.sh")),
     ("cloud-init.yaml", include_str!("../templates/cloud-init.yaml")),
     ("hook.sh", include_str!("../templates/hook.sh")),
+    ("notice.sh", include_str!("../templates/notice.sh")),
     ("trial-entry.extlinux", include_str!("../templates/trial-entry.extlinux")),
     ("trial-entry.grub", include_str!("../templates/trial-entry.grub")),
 ];
@@ -169,6 +176,7 @@ impl Owned {
             Owned::Watchdog => WATCHDOG.into(),
             Owned::Guard => GUARD.into(),
             Owned::Hook => HOOK.into(),
+            Owned::Notice => NOTICE.into(),
             Owned::ModulesLoad => MODULES_LOAD.into(),
             Owned::Sysctl => SYSCTL.into(),
             Owned::Compose => format!("{directory}/compose.yaml"),
@@ -187,7 +195,7 @@ impl Owned {
             Owned::Config | Owned::FirstEnvironment | Owned::Environment | Owned::FirstPassword => 0o600,
             Owned::ResumeService | Owned::Watchdog | Owned::Guard | Owned::Hook => 0o755,
             Owned::Start | Owned::Firewall | Owned::FirewallService => 0o755,
-            Owned::ModulesLoad | Owned::Sysctl | Owned::Compose => 0o644,
+            Owned::ModulesLoad | Owned::Sysctl | Owned::Compose | Owned::Notice => 0o644,
             Owned::Caddyfile | Owned::FirewallUnit => 0o644,
         }
     }
@@ -199,6 +207,7 @@ impl Owned {
             Owned::Watchdog => "watchdog of the trial boot",
             Owned::Guard => "service that looks after the container at every boot",
             Owned::Hook => "says after an upgrade what it has left behind",
+            Owned::Notice => "says at a login how it stands",
             Owned::ModulesLoad => "modules to load at boot",
             Owned::Sysctl => "forwarding",
             Owned::Compose => "the container",
@@ -220,6 +229,7 @@ impl Owned {
             Owned::Watchdog => watchdog(inputs.config.kernel.trial_timeout),
             Owned::Guard => guard(),
             Owned::Hook => hook(),
+            Owned::Notice => fill("notice.sh", minijinja::context! { notice => NOTICE_LINE }),
             Owned::ModulesLoad => Ok(modules_load(inputs)),
             Owned::Sysctl => Ok(sysctl(inputs)),
             Owned::Compose => container::compose(inputs, &revision(inputs)?),

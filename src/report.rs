@@ -1,7 +1,9 @@
 //! What people and scripts see: plain lines for the first, one JSON object per line for the second.
 //! The same events go to the log.
 
+pub mod explain;
 pub mod progress;
+mod wrap;
 
 use std::cell::Cell;
 use std::io::Write;
@@ -22,6 +24,7 @@ use crate::proof::Proof;
 use crate::receipt::timestamp;
 use crate::step::Step;
 use progress::Audience;
+pub use wrap::wrap;
 
 /// Version of the event lines.
 pub const EVENTS: u32 = 1;
@@ -89,7 +92,8 @@ impl<'a> Report<'a> {
             json!({"step": step.id(), "number": number, "total": total, "what": step.to_string()}),
         );
         let digits = total.to_string().len();
-        self.line(format!("{} {step}", style(format!("[{number:>digits$}/{total}]")).dim()));
+        let line = format!("{} {step}", style(format!("[{number:>digits$}/{total}]")).dim());
+        self.line(wrap(&line, 2 * digits + 4));
     }
 
     pub fn step_done(&self, step: &Step, took: Duration) {
@@ -102,7 +106,7 @@ impl<'a> Report<'a> {
     pub fn proof(&self, interface: &str, port: u16, web: Option<u16>) {
         self.event("proof", json!({"interface": interface, "udp_port": port, "web_status": web}));
         let web = web.map_or(String::new(), |s| format!(", web page answers ({s})"));
-        self.line(format!("        container healthy, wg0 is {interface}, UDP {port} bound{web}"));
+        self.line(wrap(&format!("        container healthy, wg0 is {interface}, UDP {port} bound{web}"), 0));
     }
 
     pub fn https(&self, url: &str, page: &Page) {
@@ -125,7 +129,7 @@ impl<'a> Report<'a> {
 
     pub fn note(&self, text: &str) {
         self.event("note", json!({"text": text}));
-        self.line(text);
+        self.line(wrap(text, 0));
     }
 
     /// The last word. In JSON a final document of its own.
@@ -133,11 +137,12 @@ impl<'a> Report<'a> {
         self.ended.set(true);
         self.event("end", json!({"outcome": outcome, "exit_code": exit_code, "summary": summary}));
         let mark = if matches!(exit_code, 0) { Style::new().green().bold() } else { Style::new().yellow().bold() };
+        let summary = wrap(&mark.apply_to(summary).to_string(), 0);
         if self.quiet && !self.json {
             // The result, without what to do next.
-            say(&mark.apply_to(summary));
+            say(&summary);
         }
-        self.line(format!("{}{}{}", mark.apply_to(summary), if more.is_empty() { "" } else { "\n" }, more));
+        self.line(format!("{summary}{}{more}", if more.is_empty() { "" } else { "\n" }));
     }
 
     /// What a command has found out, as its last document: one line, with its kind and the exit code beside the
@@ -206,25 +211,20 @@ pub fn diffs_text(diffs: &[Diff]) -> String {
 
 /// The plan as text.
 pub fn plan_text(plan: &Plan, facts: &Facts) -> String {
-    let mut text = format!(
-        "Host:  {}, {}, kernel {}{}\n",
-        if facts.os.name.is_empty() { "unknown system" } else { &facts.os.name },
-        facts.arch,
-        facts.kernel.running,
-        if facts.boot.loader.is_empty() { String::new() } else { format!(", boots with {}", facts.boot.loader) },
-    );
+    let labelled = |label: &str, text: String| wrap(&format!("{label:<7}{text}"), 7) + "\n";
+    let mut text = labelled("Host:", host_text(facts));
     let choice = &plan.choice;
     let on = choice.release.as_ref().map(|r| format!(" on {r}")).unwrap_or_default();
-    if choice.open.is_some() {
-        text.push_str(&format!("Mode:  {} ({})\n", style("not decided yet").bold(), choice.why));
-    } else {
-        text.push_str(&format!("Mode:  {}{on} ({})\n", style(choice.rung.as_str()).bold(), choice.why));
-    }
+    let mode = match choice.open {
+        Some(_) => style("not decided yet").bold().to_string(),
+        None => format!("{}{on}", style(choice.rung.as_str()).bold()),
+    };
+    text.push_str(&labelled("Mode:", format!("{mode} ({})", choice.why)));
     for passed in &choice.passed_over {
-        text.push_str(&format!("       passed over: {} ({})\n", passed.what, passed.why));
+        text.push_str(&labelled("", format!("passed over: {} ({})", passed.what, passed.why)));
     }
     for note in &plan.notes {
-        text.push_str(&format!("Note:  {note}\n"));
+        text.push_str(&labelled("Note:", note.clone()));
     }
     text.push_str(&diffs_text(&plan.diffs));
     if plan.steps.is_empty() {
@@ -233,7 +233,19 @@ pub fn plan_text(plan: &Plan, facts: &Facts) -> String {
     }
     text.push_str("Plan:\n");
     for (index, planned) in plan.steps.iter().enumerate() {
-        text.push_str(&format!("  {:>2}. {}\n      {}\n", index + 1, planned.step, style(&planned.why).dim()));
+        text.push_str(&wrap(&format!("  {:>2}. {}", index + 1, planned.step), 6));
+        text.push_str(&format!("\n{}\n", wrap(&format!("      {}", style(&planned.why).dim()), 0)));
     }
     text.trim_end().to_string()
+}
+
+/// What kind of host this is, in one line.
+pub fn host_text(facts: &Facts) -> String {
+    format!(
+        "{}, {}, kernel {}{}",
+        if facts.os.name.is_empty() { "unknown system" } else { &facts.os.name },
+        facts.arch,
+        facts.kernel.running,
+        if facts.boot.loader.is_empty() { String::new() } else { format!(", boots with {}", facts.boot.loader) },
+    )
 }

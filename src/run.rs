@@ -1,5 +1,6 @@
 //! The flows: install, plan and resume. Each is facts → plan → apply → receipt → report.
 
+mod consent;
 mod end;
 mod guard;
 
@@ -19,11 +20,10 @@ use crate::host::{Host, Log};
 use crate::kernel;
 use crate::module;
 use crate::owned::{
-    CONFIG, FIREWALL, FIREWALL_UNIT, FIRST_PASSWORD, GUARD, HOOK, MODULES_LOAD, Owned, Rung, SELF, SERVICE, SYSCTL,
-    WATCHDOG,
+    CONFIG, FIREWALL, FIREWALL_UNIT, FIRST_PASSWORD, GUARD, HOOK, MODULES_LOAD, NOTICE, Owned, Rung, SELF, SERVICE,
+    SYSCTL, WATCHDOG,
 };
 use crate::plan::{self, Plan};
-use crate::preflight;
 use crate::pull;
 use crate::reboot::{self, End};
 use crate::receipt::{self, Change, Entry, MAX_REBOOTS, Outcome, Receipt, RuledOut, STATE_DIR, State, WayBack};
@@ -31,7 +31,9 @@ use crate::report::Report;
 use crate::sources::{self, Modules};
 use crate::undo;
 use crate::wayback;
-use end::{confirm, end_failed, finish, may_replace, rebooting, refused};
+pub use consent::{Attended, confirm};
+use consent::{Said, approve, consented, half_way, may_replace};
+use end::{before_restart, end_failed, finish, rebooting, refused};
 pub use guard::guard;
 
 /// In /run, so that a refused run leaves nothing behind and a restart cannot leave it locked.
@@ -42,8 +44,8 @@ pub const LOG: &str = "/var/log/awg-install.log";
 const MAX_LOOKS: u32 = 3;
 
 /// What the operator wants of this run.
-#[derive(Debug, Clone, Copy)]
-pub struct Wish {
+#[derive(Clone, Copy)]
+pub struct Wish<'a> {
     pub reboot: bool,
     /// Ask before acting.
     pub confirm: bool,
@@ -52,6 +54,16 @@ pub struct Wish {
     /// Forget that kernels were tried and failed.
     pub retry: bool,
     pub aim: Aim,
+    /// Who answered the wizard, where that led here.
+    pub attended: Option<&'a Attended>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Code(u8),
+    /// The questions that led to the plan are to be asked again; nothing was changed.
+    Back,
 }
 
 /// The lock that every changing command holds.
@@ -63,11 +75,6 @@ pub fn lock(host: &Host) -> Result<Flock<std::fs::File>> {
     })
 }
 
-/// Asks on the terminal for a yes.
-pub fn ask(question: &str) -> Result<()> {
-    end::confirm(question)
-}
-
 pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
     let place = file.map_or_else(|| host.path(LOG), std::path::Path::to_path_buf);
     host.log = Log::open(&place);
@@ -77,7 +84,7 @@ pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
 pub fn owned_paths(config: &Config) -> Vec<String> {
     let rendered = [Owned::Compose, Owned::Environment, Owned::Start, Owned::Firewall, Owned::Caddyfile];
     let rendered = rendered.map(|o| o.path(config));
-    [CONFIG, FIRST_PASSWORD, SELF, SERVICE, WATCHDOG, GUARD, HOOK, MODULES_LOAD, SYSCTL, FIREWALL, FIREWALL_UNIT]
+    [CONFIG, FIRST_PASSWORD, SELF, SERVICE, WATCHDOG, GUARD, HOOK, MODULES_LOAD, SYSCTL, FIREWALL, FIREWALL_UNIT, NOTICE]
         .into_iter()
         .map(String::from)
         .chain(rendered)
@@ -103,8 +110,13 @@ fn ask_sources(host: &Host, config: &Config, reach: Reach, facts: &mut Facts, ne
     Ok(modules)
 }
 
-/// `install`: also what a wizard or cloud-init ends in. Returns the exit code.
-pub fn install(host: &Host, config: &Config, report: &Report, mut wish: Wish) -> Result<u8> {
+/// `install`: also what cloud-init ends in. Returns the exit code.
+pub fn install(host: &Host, config: &Config, report: &Report, wish: Wish) -> Result<u8> {
+    code(install_or_back(host, config, report, wish)?)
+}
+
+/// The same for the wizard, whose plan can be gone back from.
+pub fn install_or_back(host: &Host, config: &Config, report: &Report, mut wish: Wish) -> Result<Ended> {
     let _lock = lock(host)?;
     backup::settle(host, config, report)?;
     let mut receipt = Receipt::load(host)?.filter(|r| r.outcome != Outcome::RolledBack);
@@ -127,33 +139,12 @@ pub fn install(host: &Host, config: &Config, report: &Report, mut wish: Wish) ->
     }
     let fresh = receipt.is_none() && !host.exists(STATE_DIR);
     let ended = reconcile(host, config, report, wish, receipt);
-    if fresh && ended.is_err() && !host.exists(receipt::PATH) {
+    if fresh && !matches!(ended, Ok(Ended::Code(_))) && !host.exists(receipt::PATH) {
         // Refused before anything was begun: what was fetched to find that out goes as well.
         build::remove_cache(host)?;
         host.remove_empty_dir(STATE_DIR);
     }
     ended
-}
-
-/// What is refused on a host where a server works, before anything is begun or recorded; an upgrade asks here
-/// about files that were edited by hand, since it fetches the image before its plan is whole. Says whether that
-/// was consented to.
-fn consented(host: &Host, config: &Config, report: &Report, wish: Wish, receipt: &Receipt) -> Result<bool> {
-    let directory = config.container.directory.to_string();
-    let database = host.exists(format!("{directory}/data/wg-easy.db")) && !receipt.first_start_pending();
-    let listen_port = engine::listen_port(host, &directory);
-    preflight::port_stays(config, &Facts { database, listen_port, ..Facts::default() })?;
-    if wish.aim != Aim::Upgrade || wish.replace_edited {
-        return Ok(false);
-    }
-    let (facts, _) = look(host, config, Reach::Local, Some(receipt))?;
-    // Where no plan can be made from what is here, the upgrade's own says why.
-    let Ok(plan) = plan::plan(config, &facts, Some(receipt), Aim::Install) else { return Ok(false) };
-    if plan.edited().next().is_none() {
-        return Ok(false);
-    }
-    report.plan(&plan, &facts);
-    may_replace(&plan, wish.confirm).map(|()| true)
 }
 
 /// `resume`: what the service calls after the reboot; harmless by hand.
@@ -179,11 +170,19 @@ pub fn resume(host: &Host, config: &Config, report: &Report, wish: Wish) -> Resu
     if let Some(receipt) = Receipt::load(host)?.filter(|r| !r.pending()) {
         reboot::tell_first_boot(host, &receipt.summary);
     }
-    ended
+    code(ended?)
+}
+
+/// Where nobody is asked, nobody goes back.
+fn code(ended: Ended) -> Result<u8> {
+    match ended {
+        Ended::Code(code) => Ok(code),
+        Ended::Back => Err(crate::ask::stopped()),
+    }
 }
 
 /// Plans and acts until nothing is left to do, following `fallback` when the kernel rung fails.
-fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt: Option<Receipt>) -> Result<u8> {
+fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt: Option<Receipt>) -> Result<Ended> {
     build::sweep(host)?;
     let mut receipt = receipt;
     // A way back that was begun is gone to its end first.
@@ -210,16 +209,22 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
         report.plan(&plan, &facts);
         if !wish.replace_edited
             && aim != Aim::Boot
-            && let Err(error) = may_replace(&plan, wish.confirm)
+            && let Err(error) = may_replace(host, &plan, wish.confirm)
         {
             return Err(refused(host, receipt, error, begun));
         }
         if plan.steps.is_empty() {
-            return finish(host, config, report, &plan, receipt, true);
+            return finish(host, config, report, &plan, receipt, true).map(Ended::Code);
         }
         if !asked {
-            confirm("Carry out this plan?")?;
-            asked = true;
+            // What an earlier run has begun stays as it is after a no; what this one has begun ends with it.
+            let acted = looks > 0;
+            match approve(host, &plan, wish.attended.is_some() && !acted) {
+                Ok(Said::Yes) => asked = true,
+                Ok(Said::Back) => return Ok(Ended::Back),
+                Err(error) if acted => return Err(end_failed(host, receipt, half_way(error))),
+                Err(error) => return Err(error),
+            }
         }
         let mut current = match receipt.take() {
             Some(r) => r,
@@ -234,7 +239,9 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
         host.make_dirs(STATE_DIR, 0o700)?;
         current.save(host)?;
         begun = true;
-        let run = Run { host, config, facts: &facts, report, modules: &modules, reboot_allowed: wish.reboot };
+        let ahead = |release: &str| before_restart(host, config, wish, release);
+        let run =
+            Run { host, config, facts: &facts, report, modules: &modules, reboot_allowed: wish.reboot, ahead: &ahead };
         match apply::apply(&run, &plan, &mut current) {
             // What decides the rest is here now.
             Ok(End::Done) if plan.choice.open.is_some() => {
@@ -248,8 +255,13 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
                 asked = !wish.confirm;
                 receipt = Some(current);
             }
-            Ok(End::Done) => return finish(host, config, report, &plan, Some(current), false),
-            Ok(end) => return Ok(rebooting(host, config, report, &current, end)),
+            Ok(End::Done) => {
+                return finish(host, config, report, &plan, Some(current), false).map(Ended::Code);
+            }
+            Ok(end) => {
+                let code = rebooting(host, config, report, &current, end, wish.attended.is_some());
+                return Ok(Ended::Code(code));
+            }
             // Asked to stop: nothing has failed, and the next run or the resume service goes on.
             Err(failed) if host.stop_requested().is_some() => {
                 current.exit_code = None;

@@ -3,12 +3,10 @@
 use std::io::Read;
 use std::path::Path;
 
-use ring::rand::{SecureRandom, SystemRandom};
-
 use crate::cli::{Cli, RenderArgs};
 use crate::config::{Config, Loaded, MAX_FILE, MAX_TOKEN, Origin, Secret, Sources, load, render_given};
 use crate::error::{Error, Kind, Result};
-use crate::host::Host;
+use crate::host::{Host, random};
 use crate::owned::first_boot::Program;
 use crate::owned::{CONFIG, FIRST_PASSWORD};
 use crate::receipt::Receipt;
@@ -132,22 +130,7 @@ fn generated(host: &Host) -> Result<Secret> {
     if let Some(text) = host.read_text(FIRST_PASSWORD).filter(|t| !t.is_empty()) {
         return Secret::from_password_text(&text);
     }
-    make_password()
-}
-
-/// Four groups of five characters, none of which looks like another: 100 bits.
-///
-/// # Errors
-/// When the system gives no random numbers (6).
-pub fn make_password() -> Result<Secret> {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut bytes = [0; 20];
-    SystemRandom::new()
-        .fill(&mut bytes)
-        .map_err(|_| Error::step("no password can be made").cause("the system gives no random numbers"))?;
-    let characters: Vec<char> = bytes.iter().map(|b| ALPHABET[usize::from(b % 32)].into()).collect();
-    let groups: Vec<String> = characters.chunks(5).map(|group| group.iter().collect()).collect();
-    Ok(Secret::new(groups.join("-")))
+    random::word().map(Secret::new)
 }
 
 fn password(host: &Host, file: &str) -> Result<Secret> {

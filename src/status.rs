@@ -11,11 +11,13 @@ use crate::error::Result;
 use crate::facts::{Facts, Reach, engine};
 use crate::host::Host;
 use crate::https;
-use crate::owned::FIRST_PASSWORD;
+use crate::notice;
+use crate::owned::{CONFIG, FIRST_PASSWORD, SUBNETS};
 use crate::plan::{self, Planned};
 use crate::preflight;
 use crate::receipt::{Outcome, Receipt};
-use crate::report::{Report, diffs_text, say};
+use crate::report::{Report, diffs_text, say, wrap};
+use crate::run::LOG;
 use crate::step::Step;
 
 /// How often `--wait` looks.
@@ -58,6 +60,10 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
     };
     let (facts, _) = crate::run::look(host, config, Reach::Local, Some(&receipt))?;
     let seen = Status::of(config, &facts, &receipt);
+    if !receipt.pending() {
+        // It was looked at: a login need not tell it any more.
+        notice::clear(host)?;
+    }
     let code = seen.exit_code(detailed);
     match report.is_json() {
         true => report.document("status", code, &seen.document(code)),
@@ -165,7 +171,7 @@ fn text(receipt: &Receipt, facts: &Facts, held: Option<&str>, drift: &[String]) 
     out.trim_end().to_string()
 }
 
-/// How to reach the admin page.
+/// How to reach the admin page, what to do next, and how to undo it all.
 pub fn access(host: &Host, config: &Config) -> String {
     let name = config.server.host.as_ref().map_or("SERVER".to_string(), ToString::to_string);
     let port = config.server.web_port;
@@ -173,18 +179,28 @@ pub fn access(host: &Host, config: &Config) -> String {
     let page = match config.server.web {
         Web::Local => {
             let container = engine::container(host, &config.container.name);
-            let address = container
-                .map(|c| c.address)
-                .filter(|a| !a.is_empty())
-                .unwrap_or_else(|| crate::owned::SUBNETS[0].address.into());
+            let address =
+                container.map(|c| c.address).filter(|a| !a.is_empty()).unwrap_or_else(|| SUBNETS[0].address.into());
             format!("ssh -L {port}:{address}:{port} root@{name}, then http://localhost:{port}/")
         }
         Web::Public => format!("http://{name}:{port}/"),
         Web::Https => https::access(host, config),
     };
-    let password = match host.exists(FIRST_PASSWORD) {
-        true => "Password:   `awg-install password` shows it, once\n",
-        false => "",
-    };
-    format!("Admin page: {page}\n{password}Files:      {directory}\nUndo:       awg-install rollback")
+    let cli = format!("docker exec -it {} cli", config.container.name);
+    let password = host.exists(FIRST_PASSWORD).then(|| ("Password:", "`awg-install password` shows it, once".into()));
+    let lines = [
+        Some(("Server:", format!("{name}, UDP port {} (let it pass where the provider filters)", config.server.port))),
+        Some(("Admin page:", page)),
+        password,
+        Some((
+            "Clients:",
+            format!("make one on the admin page; its QR code: `{cli} clients:list`, then `{cli} clients:qr ID`"),
+        )),
+        Some(("Files:", format!("{directory}, {CONFIG}"))),
+        Some(("Look:", format!("awg-install status; awg-install doctor; {LOG}"))),
+        Some(("Undo:", "awg-install rollback".into())),
+    ];
+    let lines: Vec<String> =
+        lines.into_iter().flatten().map(|(label, text)| wrap(&format!("{label:<12}{text}"), 12)).collect();
+    lines.join("\n")
 }

@@ -155,7 +155,11 @@ impl fmt::Display for Step {
                 write!(f, "put the amneziawg.ko that was compiled in place for {release} and index it")
             }
             Step::Module { release, sha256 } => {
-                write!(f, "put amneziawg.ko ({}…) in place for {release} and index it", &sha256[..12.min(sha256.len())])
+                write!(
+                    f,
+                    "put amneziawg.ko ({}...) in place for {release} and index it",
+                    &sha256[..12.min(sha256.len())]
+                )
             }
             Step::Hold { constraint } if constraint.contains('=') => {
                 write!(f, "hold {constraint}: `apk upgrade` leaves it alone")

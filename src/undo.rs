@@ -9,6 +9,7 @@ use crate::build;
 use crate::change;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
+use crate::notice;
 use crate::owned::{self, Owned, SELF, SERVICE, WATCHDOG};
 use crate::reboot::{self, End};
 use crate::receipt::{self, Change, Entry, Outcome, Receipt, STATE_DIR, State};
@@ -203,6 +204,7 @@ fn last(host: &Host, receipt: &mut Receipt) -> Result<()> {
     host.remove_tree(receipt::COPIES)?;
     host.remove_tree(receipt::WAY_BACK)?;
     build::remove_cache(host)?;
+    notice::clear(host)?;
     host.remove_file(receipt::PATH)?;
     host.remove_empty_dir(STATE_DIR);
     if let Some(index) = own {

@@ -252,7 +252,7 @@ pub fn one_line(text: &str) -> String {
 pub fn shown(word: &str) -> String {
     let mut out: String = word.chars().take(60).flat_map(char::escape_debug).collect();
     if word.chars().nth(60).is_some() {
-        out.push('…');
+        out.push_str("...");
     }
     format!("\"{out}\"")
 }

@@ -120,7 +120,7 @@ fn a_password_that_is_made_on_the_host_is_shown_once() {
     let installed = root.install().expect(0).says("`awg-install password` shows it, once");
     assert_eq!(root.mode(FIRST), 0o600);
     let password = root.read(FIRST).trim_end().to_string();
-    assert!(password.len() == 23 && !installed.out.contains(&password));
+    assert!(password.len() == 24 && !installed.out.contains(&password));
     assert_eq!(root.tree().files_with(&password), [FIRST]);
     root.install().expect(0).says("nothing to do");
     assert!(root.run(&["status"]).expect(0).out.contains("Drift:     none"));

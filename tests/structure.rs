@@ -24,6 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["choice", "preflight", "plan", "recipe"],
     // What people see, and what acts.
     &[
+        "ask",
         "bootable",
         "bootloader",
         "build",
@@ -33,6 +34,7 @@ const LAYERS: &[&[&str]] = &[
         "https",
         "image",
         "kernel",
+        "notice",
         "proof",
         "reboot",
         "report",
@@ -40,7 +42,7 @@ const LAYERS: &[&[&str]] = &[
     &["backup"],
     &["change", "status"],
     &["apply", "doctor", "undo", "wayback"],
-    &["run", "setup"],
+    &["run", "setup", "wizard"],
     &["main"],
 ];
 
@@ -86,7 +88,8 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
         &["src/host", "src/facts.rs", "src/facts/network.rs", "src/apply.rs", "src/main.rs", "src/run.rs"],
         "files go through one door; /proc/self and links below /proc have no other",
     ),
-    ("dialoguer", &["src/run", "src/wizard.rs"], "questions are asked in one place"),
+    ("dialoguer", &["src/host/terminal.rs"], "the terminal"),
+    ("read_line(", &["src/ask.rs", "src/host/terminal.rs"], "questions are asked in one place"),
     ("unsafe ", &[], "nothing here needs it"),
 ];
 

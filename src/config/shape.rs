@@ -21,7 +21,7 @@ pub(super) fn wrong_shape(leaf: &Leaf, value: &Value, at: &str) -> Error {
     let error = Error::new(Kind::Config, format!("{at}: {}: takes {}, not {given}", leaf.path, leaf.expects()));
     match (&leaf.kind, value) {
         (LeafKind::Text, Value::Number(_) | Value::Bool(_)) => error.remedy("put the value in quotes"),
-        (LeafKind::List, Value::String(_)) => error.remedy("write a list in brackets: [\"…\", \"…\"]"),
+        (LeafKind::List, Value::String(_)) => error.remedy("write a list in brackets: [\"...\", \"...\"]"),
         (LeafKind::List, Value::Array(_)) => error.remedy("put each entry in quotes"),
         (LeafKind::Integer { .. }, Value::String(text)) if text.parse::<i64>().is_ok() => {
             error.remedy("write the number without quotes")

@@ -76,7 +76,7 @@ pub(super) fn shown(text: &str, secret: Option<&str>) -> String {
     }
     let clean: String = text.trim_end().chars().filter(|c| !c.is_control() || *c == '\t').take(LINE + 1).collect();
     match clean.char_indices().nth(LINE) {
-        Some((end, _)) => format!("{}…", &clean[..end]),
+        Some((end, _)) => format!("{}...", &clean[..end]),
         None => clean,
     }
 }
@@ -97,6 +97,6 @@ mod tests {
     fn a_line_with_the_password_is_not_shown() {
         let lines = merged("INIT_PASSWORD=correct horse battery\nother\n", "", Some("correct horse battery"));
         assert_eq!(lines, ["(a line with the password is left out)", "other"]);
-        assert!(shown(&"x".repeat(5000), None).chars().count() <= LINE + 1);
+        assert!(shown(&"x".repeat(5000), None).chars().count() <= LINE + 3);
     }
 }

@@ -3,19 +3,33 @@
 //! An SSH session that is lost sends SIGHUP and takes the terminal away; the run goes on without.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::Host;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// How often a run was asked to stop, and by what first.
 #[derive(Debug, Default)]
 pub struct Stop {
     times: AtomicUsize,
     signal: AtomicUsize,
+    /// A question is being asked, and says itself that it was stopped.
+    asking: AtomicBool,
+    /// Nobody can answer once the terminal is gone.
+    needs_terminal: AtomicBool,
+}
+
+/// A question is being asked until this is dropped.
+pub struct Asking<'a>(&'a Stop);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.0.asking.store(false, Ordering::SeqCst);
+        self.0.needs_terminal.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Stop {
@@ -26,15 +40,29 @@ impl Stop {
         let mut signals =
             Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| Error::step("signals cannot be caught").cause(e))?;
         std::thread::spawn(move || {
-            for signal in signals.forever().filter(|s| *s != SIGHUP) {
+            for signal in signals.forever() {
+                if signal == SIGHUP {
+                    // A terminal that was hung up is at its end over and over: whoever reads keys would do so for ever.
+                    if shared.needs_terminal.load(Ordering::SeqCst) {
+                        std::process::exit(i32::from(Error::new(Kind::Usage, "").exit_code()));
+                    }
+                    continue;
+                }
                 let _ = shared.signal.compare_exchange(0, signal as usize, Ordering::SeqCst, Ordering::SeqCst);
-                if shared.times.fetch_add(1, Ordering::SeqCst) == 0 {
+                if shared.times.fetch_add(1, Ordering::SeqCst) == 0 && !shared.asking.load(Ordering::SeqCst) {
                     let text = "stops after what it is doing now; once more ends that as well\n";
                     let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
                 }
             }
         });
         Ok(stop)
+    }
+
+    /// With `needs_terminal`, a terminal that is hung up meanwhile ends the run.
+    pub fn asking(&self, needs_terminal: bool) -> Asking<'_> {
+        self.asking.store(true, Ordering::SeqCst);
+        self.needs_terminal.store(needs_terminal, Ordering::SeqCst);
+        Asking(self)
     }
 }
 

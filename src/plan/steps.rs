@@ -293,6 +293,7 @@ impl Steps<'_> {
         if self.facts.services.get(WATCHDOG_SERVICE).is_none_or(|s| s.runlevels.is_empty()) {
             self.add(enable(WATCHDOG_SERVICE, "sysinit"), "started before anything else can hang");
         }
+        self.write(Owned::Notice, "a line for root at the next login, until `awg-install status` was run");
         let kexec = self.config.kernel.reboot == Reboot::Kexec && !kexec_failed;
         if kexec {
             let there = self.facts.apk.as_ref().is_some_and(|a| a.installed.contains_key(KEXEC));

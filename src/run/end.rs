@@ -1,35 +1,70 @@
 //! How a run ends: what is recorded, and what people are told.
 
+use crate::ask;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
+use crate::notice;
 use crate::plan::Plan;
 use crate::reboot::{self, End};
 use crate::receipt::{Outcome, Receipt};
-use crate::report::Report;
+use crate::report::{Report, say, wrap};
 use crate::wayback;
 
-use super::LOG;
+use super::{LOG, Wish};
 
-pub(super) fn rebooting(host: &Host, config: &Config, report: &Report, receipt: &Receipt, end: End) -> u8 {
-    let expected = receipt.reboot.as_ref().map(|r| r.expected_release.clone()).unwrap_or_default();
+/// Before the host restarts: whoever watches reads what will happen, and is waited for; whoever logs in
+/// afterwards is told how it stands.
+pub(super) fn before_restart(host: &Host, config: &Config, wish: Wish, expected: &str) -> Result<()> {
+    if let Some(attended) = wish.attended.filter(|_| wish.reboot) {
+        say(&format!("\n{}", card(host, config, expected)));
+        attended.tell_password();
+        ask::pause(host, "\nPress Enter to restart:");
+    }
+    notice::set(host, &format!("goes on by itself once {expected} runs"))
+}
+
+pub(super) fn rebooting(
+    host: &Host,
+    config: &Config,
+    report: &Report,
+    receipt: &Receipt,
+    end: End,
+    attended: bool,
+) -> u8 {
     if end == End::RebootNeeded {
         report.end("reboot-needed", 7, &receipt.summary, "next: `reboot`; the resume service does the rest");
         return 7;
     }
+    let expected = receipt.reboot.as_ref().map(|r| r.expected_release.clone()).unwrap_or_default();
+    // Who was at the wizard has read it already.
+    let card = if attended { String::new() } else { card(host, config, &expected) };
+    report.end("reboot-scheduled", 0, &receipt.summary, &card);
+    0
+}
+
+/// What will happen, how long it takes, what to do when the host does not answer, and how to look afterwards.
+fn card(host: &Host, config: &Config, expected: &str) -> String {
     let when = match reboot::first_boot_tool(host) {
         Some(tool) => format!("when {tool} has ended"),
         None => "in 3 seconds".to_string(),
     };
-    let card = format!(
-        "The host restarts {when} into {expected}, once. If that kernel does not come up, any restart is\n\
-         back on the old one: by itself after 15 seconds when it panics, after {} seconds when it hangs once its\n\
-         init runs; only a hang before that needs the provider's power switch. Expect SSH back within a few\n\
-         minutes. Then: `awg-install status --wait`, or look at {LOG}.",
-        config.kernel.trial_timeout
-    );
-    report.end("reboot-scheduled", 0, &receipt.summary, &card);
-    0
+    let lines = [
+        ("Restart:", format!("{when}, into {expected}, once; the rest follows by itself and takes a few minutes.")),
+        ("SSH:", "is back within a few minutes. Log in again as you did before.".into()),
+        (
+            "No answer?",
+            format!(
+                "If that kernel does not come up, any restart is back on the old one: by itself after 15 seconds when it \
+                 panics, after {} seconds when it hangs once its init runs. Only a hang before that needs the \
+                 provider's power switch: use it after {} minutes without an answer.",
+                config.kernel.trial_timeout,
+                config.kernel.trial_timeout / 60 + 5
+            ),
+        ),
+        ("Then:", format!("`awg-install status --wait` tells how it ended; {LOG} says why.")),
+    ];
+    lines.map(|(label, text)| wrap(&format!("{label:<12}{text}"), 12)).join("\n")
 }
 
 /// The end of a run that got where it wanted.
@@ -64,6 +99,7 @@ pub(super) fn finish(
         receipt.mode = mode.into();
         wayback::arrived(host, config, &mut receipt)?;
         receipt.save(host)?;
+        notice::renew(host, &summary)?;
     }
     report.end(if unchanged { "unchanged" } else { "done" }, code, &summary, &crate::status::access(host, config));
     Ok(code)
@@ -78,6 +114,8 @@ pub(super) fn end_failed(host: &Host, receipt: Option<Receipt>, error: Error) ->
     if let Err(second) = receipt.save(host) {
         return error.remedy(format!("the receipt could not be written either: {second}"));
     }
+    // It is written for whoever logs in; that it cannot be is no second failure.
+    let _ = notice::renew(host, &receipt.summary);
     Error { kind: Kind::Step, ..error }
 }
 
@@ -85,27 +123,4 @@ pub(super) fn end_failed(host: &Host, receipt: Option<Receipt>, error: Error) ->
 /// what an earlier run has recorded too.
 pub(super) fn refused(host: &Host, receipt: Option<Receipt>, error: Error, begun: bool) -> Error {
     if begun { end_failed(host, receipt, error) } else { error }
-}
-
-/// Consent to overwriting what somebody has edited by hand; nothing of it is lost.
-pub(super) fn may_replace(plan: &Plan, ask: bool) -> Result<()> {
-    let (paths, texts): (Vec<&str>, Vec<&str>) = plan.edited().map(|d| (d.path.as_str(), d.text.as_str())).unzip();
-    if paths.is_empty() {
-        return Ok(());
-    }
-    let what = paths.join(", ");
-    let question = format!("{what}: edited by hand. Replace (a copy is kept beside)?");
-    if ask {
-        return confirm(&question);
-    }
-    Err(Error::host(format!("{what}: edited by hand since it was written; nothing was changed"))
-        .cause(texts.join("\n"))
-        .remedy("put into the configuration what is to stay, or replace it: `--replace-edited` keeps a copy beside"))
-}
-
-pub(super) fn confirm(question: &str) -> Result<()> {
-    let yes = dialoguer::Confirm::new().with_prompt(question).default(false).interact().map_err(|e| {
-        Error::new(Kind::Usage, "the answer cannot be read").cause(e).remedy("use --unattended or --yes")
-    })?;
-    if yes { Ok(()) } else { Err(Error::new(Kind::Usage, "stopped: nothing was changed")) }
 }

@@ -12,7 +12,7 @@ use crate::receipt::{Outcome, Receipt, State};
 use crate::report::Report;
 
 use super::end::end_failed;
-use super::{LOCK, Wish, go_back, look_and_plan, reconcile};
+use super::{LOCK, Wish, code, go_back, look_and_plan, reconcile};
 
 /// `guard`: at every boot. The container works in the best mode that the kernel which runs allows; a restart
 /// loop is ended. Nothing is fetched, no kernel is changed, and a host that is as it was left is not touched.
@@ -45,8 +45,9 @@ pub fn guard(host: &Host, config: &Config, report: &Report) -> Result<u8> {
     let Some(_lock) = host.lock(LOCK)? else { return Ok(0) };
     // What was true before the lock was had may be over: a rollback may have begun meanwhile.
     let Some(receipt) = Receipt::load(host)?.filter(finished) else { return Ok(0) };
-    let wish = Wish { reboot: false, confirm: false, replace_edited: false, retry: false, aim: Aim::Boot };
-    let ended = reconcile(host, config, report, wish, Some(receipt));
+    let wish =
+        Wish { reboot: false, confirm: false, replace_edited: false, retry: false, aim: Aim::Boot, attended: None };
+    let ended = reconcile(host, config, report, wish, Some(receipt)).and_then(code);
     if ended.is_err() && container::end_restart_loop(host, &config.container.name.to_string()) {
         report.note("the container was restarted again and again: it is stopped now");
     }

@@ -7,6 +7,7 @@ pub mod module;
 pub mod server;
 pub mod site;
 pub mod sysfs;
+pub mod terminal;
 pub mod tree;
 pub mod world;
 
@@ -177,6 +178,11 @@ impl Root {
 
     pub fn unset(&mut self, name: &str) {
         self.env.remove(name);
+    }
+
+    /// What was set for the program and its stand-ins.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     pub fn run(&self, args: &[&str]) -> Ran {
