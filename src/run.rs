@@ -84,11 +84,24 @@ pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
 pub fn owned_paths(config: &Config) -> Vec<String> {
     let rendered = [Owned::Compose, Owned::Environment, Owned::Start, Owned::Firewall, Owned::Caddyfile];
     let rendered = rendered.map(|o| o.path(config));
-    [CONFIG, FIRST_PASSWORD, SELF, SERVICE, WATCHDOG, GUARD, HOOK, MODULES_LOAD, SYSCTL, FIREWALL, FIREWALL_UNIT, NOTICE]
-        .into_iter()
-        .map(String::from)
-        .chain(rendered)
-        .collect()
+    [
+        CONFIG,
+        FIRST_PASSWORD,
+        SELF,
+        SERVICE,
+        WATCHDOG,
+        GUARD,
+        HOOK,
+        MODULES_LOAD,
+        SYSCTL,
+        FIREWALL,
+        FIREWALL_UNIT,
+        NOTICE,
+    ]
+    .into_iter()
+    .map(String::from)
+    .chain(rendered)
+    .collect()
 }
 
 /// Facts, and the bytes of the modules that could be put in place.
