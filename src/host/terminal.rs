@@ -68,6 +68,10 @@ impl Host {
             return typed;
         }
         let _asking = self.stop.as_ref().map(|s| s.asking(true));
+        // Between two keys the terminal would be in its line mode, and show what is typed or pasted quickly.
+        let keys = LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG;
+        let how = if secret { SetArg::TCSAFLUSH } else { SetArg::TCSADRAIN };
+        let _silence = Silence::begin(keys, how)?;
         let typed = if secret {
             Password::with_theme(&Plain).with_prompt(prompt).allow_empty_password(true).interact_on(&term)
         } else {
@@ -86,7 +90,9 @@ impl Host {
     /// Waits for a line. With `secret` it is not shown while it is typed.
     pub fn read_line(&self, secret: bool) -> std::io::Result<Typed> {
         let _asking = self.stop.as_ref().map(|s| s.asking(false));
-        let _silence = secret.then(Silence::begin).transpose()?;
+        // What was typed before the question is not an answer to it.
+        let flush = SetArg::TCSAFLUSH;
+        let _silence = secret.then(|| Silence::begin(LocalFlags::ECHO, flush)).transpose()?;
         let input = std::io::stdin();
         loop {
             if self.stop_requested().is_some() {
@@ -116,12 +122,11 @@ impl Host {
 struct Silence(Termios);
 
 impl Silence {
-    fn begin() -> nix::Result<Silence> {
+    fn begin(without: LocalFlags, how: SetArg) -> nix::Result<Silence> {
         let before = tcgetattr(std::io::stdin())?;
         let mut silent = before.clone();
-        silent.local_flags.remove(LocalFlags::ECHO);
-        // What was typed before the question is not an answer to it.
-        tcsetattr(std::io::stdin(), SetArg::TCSAFLUSH, &silent)?;
+        silent.local_flags.remove(without);
+        tcsetattr(std::io::stdin(), how, &silent)?;
         Ok(Silence(before))
     }
 }
