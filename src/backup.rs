@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::receipt::{Receipt, STATE_DIR, timestamp};
-pub use keep::purge;
+pub use keep::{private, purge};
 pub use manifest::{LeftOut, Manifest};
 pub use restore::{Source, drop_unfinished, is_unsettled, restore, settle};
 pub use still::settle as let_go_on;

@@ -38,7 +38,7 @@ pub enum Command {
     /// Hidden: what the boot service calls.
     Guard,
     Status(StatusArgs),
-    Doctor,
+    Doctor(DoctorArgs),
     Backup(BackupArgs),
     Restore(RestoreArgs),
     Rollback(RollbackArgs),
@@ -148,6 +148,14 @@ pub struct StatusArgs {
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct DoctorArgs {
+    /// Write what others need to help into this file (tar.gz), without passwords, keys, and the addresses and names of
+    /// peers; it must not be there yet
+    #[arg(long, value_name = "FILE")]
+    pub support_archive: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Args)]
 pub struct RollbackArgs {
     /// Remove the server's data as well, and the backups in /var/lib/awg-install/backup
     #[arg(long)]
@@ -251,6 +259,12 @@ where
     Ok(Cli { command, globals: raw.globals, leaves })
 }
 
+/// Whether a command line that cannot be read has asked for JSON.
+pub fn wants_json(args: impl Iterator<Item = OsString>) -> bool {
+    let args: Vec<OsString> = args.collect();
+    args.iter().any(|a| a == "--output=json") || args.windows(2).any(|w| w[0] == "--output" && w[1] == "json")
+}
+
 /// The completion script for a shell.
 pub fn completions(shell: Shell) -> Vec<u8> {
     let mut out = Vec::new();
@@ -305,7 +319,7 @@ enum RawCommand {
     /// Show kernel, module, mode and container on one screen
     Status(StatusArgs),
     /// Check everything that must hold for the server to work, a tunnel of the module's included
-    Doctor,
+    Doctor(DoctorArgs),
     /// Copy the server's data, as it is at one moment, into one file
     #[command(long_about = help::BACKUP)]
     Backup(BackupArgs),
@@ -367,7 +381,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         Some(RawCommand::Guard) => Command::Guard,
         Some(RawCommand::Resume) => Command::Resume,
         Some(RawCommand::Status(args)) => Command::Status(args),
-        Some(RawCommand::Doctor) => Command::Doctor,
+        Some(RawCommand::Doctor(args)) => Command::Doctor(args),
         Some(RawCommand::Backup(args)) => Command::Backup(args),
         Some(RawCommand::Restore(args)) => Command::Restore(args),
         Some(RawCommand::Rollback(args)) => Command::Rollback(args),
@@ -397,6 +411,7 @@ fn command(raw: Option<RawCommand>, globals: &Globals) -> Result<Command, Exit> 
         Command::Upgrade(_)
         | Command::Guard
         | Command::Resume
+        | Command::Doctor(DoctorArgs { support_archive: Some(_) })
         | Command::Backup(_)
         | Command::Restore(_)
         | Command::Rollback(_)

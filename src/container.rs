@@ -2,6 +2,7 @@
 
 mod known;
 mod ready;
+mod said;
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use crate::facts::engine;
 use crate::host::{Host, Limits};
 
 pub use ready::{Seen, first_start, prove};
+pub use said::{Said, said};
 
 /// Restarts after which waiting longer cannot help.
 const LOOP: u64 = 3;

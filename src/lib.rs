@@ -35,6 +35,7 @@ pub mod pull;
 pub mod reboot;
 pub mod receipt;
 pub mod recipe;
+pub mod redact;
 pub mod report;
 pub mod run;
 pub mod seal;

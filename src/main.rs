@@ -23,6 +23,9 @@ fn main() -> ExitCode {
                 let _ = std::io::stdout().write_all(exit.text.as_bytes());
             } else {
                 eprint!("{}", exit.text);
+                if cli::wants_json(std::env::args_os()) {
+                    report::usage(&exit.text, exit.code);
+                }
             }
             return ExitCode::from(exit.code);
         }
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Ok(host) => host,
         Err(error) => {
             early.error(&error);
+            early.close(error.exit_code(), Some(&error));
             return ExitCode::from(error.exit_code());
         }
     };
@@ -57,10 +61,21 @@ fn main() -> ExitCode {
     let audience = early.audience();
     host.watch = Some(Box::new(move |what| Box::new(report::progress::progress(audience, what))));
     let report = Report::new(&cli.globals, &host.log, host.env_all());
-    let code = dispatch(&cli, &host, &report).unwrap_or_else(|error| {
-        report.error(&error);
-        error.exit_code()
-    });
+    // What these print is not for programs to take apart.
+    let prints = matches!(cli.command, Command::Render(_) | Command::Completions(_) | Command::Man);
+    let code = match dispatch(&cli, &host, &report) {
+        Ok(code) => {
+            if !prints {
+                report.close(code, None);
+            }
+            code
+        }
+        Err(error) => {
+            report.error(&error);
+            report.close(error.exit_code(), Some(&error));
+            error.exit_code()
+        }
+    };
     host.log.event(serde_json::json!({"type": "exit", "exit_code": code, "peak_memory_kib": peak_memory_kib()}));
     ExitCode::from(code)
 }
@@ -95,12 +110,12 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             if receipt.is_none() {
                 kernel::foresee(host, &facts, plan.choice.release.as_deref())?;
             }
-            if report.is_json() {
-                report::say(&serde_json::to_string_pretty(&plan).expect("plain data"));
-            } else {
-                report::say(&report::plan_text(&plan, &facts));
+            let code = if args.detailed_exitcode && !plan.steps.is_empty() { 10 } else { 0 };
+            match report.is_json() {
+                true => report.document("plan", code, &plan),
+                false => report::say(&report::plan_text(&plan, &facts)),
             }
-            Ok(if args.detailed_exitcode && !plan.steps.is_empty() { 10 } else { 0 })
+            Ok(code)
         }
         Command::Resume => {
             host.require_root()?;
@@ -125,9 +140,11 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             let config = setup::configuration(host, cli)?;
             status::status(host, &config, report, args.detailed_exitcode, args.wait)
         }
-        Command::Doctor => {
+        Command::Doctor(args) => {
             host.require_root()?;
-            doctor::doctor(host, &setup::configuration(host, cli)?, report)
+            let loaded = setup::loaded(host, cli)?;
+            let to = args.support_archive.as_deref().map(|file| (file, &loaded));
+            doctor::doctor(host, &setup::configuration(host, cli)?, report, to)
         }
         Command::Backup(args) => {
             host.require_root()?;
@@ -137,7 +154,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             let receipt = receipt::Receipt::load(host)?;
             let order = backup::Order { to: args.to.as_deref(), spare: None };
             let made = backup::take(host, &config, receipt.as_ref(), &order)?;
-            show(report, &made, || backup::text(&made))
+            show(report, "backup", &made, || backup::text(&made))
         }
         Command::Restore(args) => {
             host.require_root()?;
@@ -174,7 +191,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
                 created: &created,
             };
             let created = bundle::create(host, &config, &order, &mut |what| report.note(what))?;
-            show(report, &created, || bundle::created_text(&created))
+            show(report, "bundle", &created, || bundle::created_text(&created))
         }
         Command::BundleVerify(args) => {
             let mut trust = bundle::Trust::of(&setup::loaded(host, cli)?.config);
@@ -182,7 +199,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
             // The file that is named here need not be the one that is configured.
             trust.sha256 = args.sha256.clone();
             let verified = bundle::verify(host, &args.file, &trust, &mut |_, _| {})?;
-            show(report, &verified, || bundle::text(&args.file.display().to_string(), &verified))
+            show(report, "bundle", &verified, || bundle::text(&args.file.display().to_string(), &verified))
         }
         Command::Completions(shell) => print(&cli::completions(*shell)),
         Command::Man => print(&cli::man().map_err(|e| Error::step("the man page cannot be made").cause(e))?),
@@ -200,11 +217,10 @@ fn must_ask(globals: &cli::Globals) -> Result<bool> {
 }
 
 /// A result as a document for programs, or as text for people.
-fn show(report: &Report, result: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<u8> {
-    if report.is_json() {
-        report::say(&serde_json::to_string_pretty(result).expect("plain data"));
-    } else {
-        report::say(&text());
+fn show(report: &Report, kind: &str, result: &impl serde::Serialize, text: impl FnOnce() -> String) -> Result<u8> {
+    match report.is_json() {
+        true => report.document(kind, 0, result),
+        false => report::say(&text()),
     }
     Ok(0)
 }
@@ -246,12 +262,12 @@ fn inspect(host: &Host, report: &Report, file: &std::path::Path) -> Result<u8> {
     let findings = target.as_ref().map(|t| module::check(&inspection, t));
     let refusal = target.as_ref().zip(findings.as_ref()).and_then(|(t, f)| module::refusal(&inspection, t, f));
     let shown = module::Report::new(inspection, target.as_ref().zip(findings));
-    if report.is_json() {
-        report::say(&serde_json::to_string_pretty(&shown).expect("plain data"));
-    } else {
-        report::say(&module::text(&shown).trim_end());
+    let code = refusal.map_or(0, |e| e.exit_code());
+    match report.is_json() {
+        true => report.document("module", code, &shown),
+        false => report::say(&module::text(&shown).trim_end()),
     }
-    Ok(refusal.map_or(0, |e| e.exit_code()))
+    Ok(code)
 }
 
 fn print(bytes: &[u8]) -> Result<u8> {

@@ -41,6 +41,11 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     space(facts)
 }
 
+/// Every port that is published is free, or held by our own containers.
+pub fn ports(config: &Config, facts: &Facts) -> Result<()> {
+    ports::check(config, facts)
+}
+
 /// A server keeps the port of its first start in its database: another one that is published leads nowhere.
 /// What it has written down itself is what counts, so that a port that was changed on the admin page can be
 /// followed.

@@ -3,10 +3,12 @@
 
 pub mod progress;
 
+use std::cell::Cell;
 use std::io::Write;
 use std::time::Duration;
 
 use console::{Style, style};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::{Color, Globals, Output};
@@ -30,6 +32,8 @@ pub struct Report<'a> {
     verbose: bool,
     log: &'a Log,
     audience: Audience,
+    /// The last document was printed: nothing follows it.
+    ended: Cell<bool>,
 }
 
 impl<'a> Report<'a> {
@@ -43,7 +47,7 @@ impl<'a> Report<'a> {
         let (json, quiet) = (globals.output == Output::Json, globals.quiet);
         let term = env.get("TERM").map(String::as_str);
         let audience = Audience::of(json, quiet, term, console::Term::stdout().is_term());
-        Report { json, quiet, verbose: globals.verbose > 0, log, audience }
+        Report { json, quiet, verbose: globals.verbose > 0, log, audience, ended: Cell::new(false) }
     }
 
     /// Whom progress is shown to, for [`progress::progress`].
@@ -53,6 +57,10 @@ impl<'a> Report<'a> {
 
     pub fn is_json(&self) -> bool {
         self.json
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
     }
 
     fn event(&self, kind: &str, fields: Value) {
@@ -122,9 +130,39 @@ impl<'a> Report<'a> {
 
     /// The last word. In JSON a final document of its own.
     pub fn end(&self, outcome: &str, exit_code: u8, summary: &str, more: &str) {
+        self.ended.set(true);
         self.event("end", json!({"outcome": outcome, "exit_code": exit_code, "summary": summary}));
         let mark = if matches!(exit_code, 0) { Style::new().green().bold() } else { Style::new().yellow().bold() };
+        if self.quiet && !self.json {
+            // The result, without what to do next.
+            say(&mark.apply_to(summary));
+        }
         self.line(format!("{}{}{}", mark.apply_to(summary), if more.is_empty() { "" } else { "\n" }, more));
+    }
+
+    /// What a command has found out, as its last document: one line, with its kind and the exit code beside the
+    /// result's own fields.
+    pub fn document(&self, kind: &str, exit_code: u8, result: &impl Serialize) {
+        self.ended.set(true);
+        let mut document = json!({"v": EVENTS, "type": kind, "exit_code": exit_code});
+        let mut fields = serde_json::to_value(result).expect("plain data");
+        if let (Value::Object(document), Value::Object(fields)) = (&mut document, &mut fields) {
+            document.append(fields);
+        }
+        say(&document);
+    }
+
+    /// For programs: whatever came of a command, its last line is a document with the exit code.
+    pub fn close(&self, exit_code: u8, error: Option<&Error>) {
+        if !self.json || self.ended.get() && error.is_none() {
+            return;
+        }
+        let (outcome, summary) = match error {
+            Some(error) if matches!(error.exit_code(), 6) => ("failed", error.message.as_str()),
+            Some(error) => ("refused", error.message.as_str()),
+            None => ("ended", ""),
+        };
+        say(&event("end", json!({"outcome": outcome, "exit_code": exit_code, "summary": summary})));
     }
 
     pub fn error(&self, error: &Error) {
@@ -137,6 +175,14 @@ impl<'a> Report<'a> {
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }
+}
+
+/// A command line that cannot be read, for a program that has asked for JSON in it.
+pub fn usage(text: &str, exit_code: u8) {
+    let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let fields = json!({"message": message, "cause": null, "remedy": "see --help", "exit_code": exit_code});
+    say(&event("error", fields));
+    say(&event("end", json!({"outcome": "refused", "exit_code": exit_code, "summary": message})));
 }
 
 fn event(kind: &str, mut fields: Value) -> Value {

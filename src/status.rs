@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::choice::Aim;
 use crate::config::{Config, Web};
+use crate::drift::Diff;
 use crate::error::Result;
 use crate::facts::{Facts, Reach, engine};
 use crate::host::Host;
@@ -56,27 +57,73 @@ pub fn status(host: &Host, config: &Config, report: &Report, detailed: bool, wai
         return Ok(if waited { 6 } else { 0 });
     };
     let (facts, _) = crate::run::look(host, config, Reach::Local, Some(&receipt))?;
-    let planned = plan::plan(config, &facts, Some(&receipt), Aim::Install);
-    let held = planned.as_ref().ok().and_then(|p| preflight::held(config, &facts, Some(&receipt), &p.choice));
-    let (drift, diffs) = match planned {
-        Ok(plan) => (plan.steps.iter().filter(|p| p.step.is_drift()).map(difference).collect(), plan.diffs),
-        Err(error) => (vec![error.message], Vec::new()),
-    };
-    // A run that was cut off has no code of its own: what it began has not been finished.
-    let code = receipt.exit_code.unwrap_or(6);
-    let code = if detailed && !drift.is_empty() && matches!(code, 0 | 8) { 10 } else { code };
-    if report.is_json() {
-        say(
-            &json!({"v": 1, "type": "status", "outcome": receipt.outcome, "exit_code": code, "summary": receipt.summary,
-                "mode": receipt.mode, "kernel": facts.kernel.running, "module_loaded": facts.modules.loaded.contains("amneziawg"),
-                "container": facts.container, "held": held, "ruled_out": receipt.ruled_out, "drift": drift,
-                "diffs": diffs}),
-        );
-        return Ok(code);
+    let seen = Status::of(config, &facts, &receipt);
+    let code = seen.exit_code(detailed);
+    match report.is_json() {
+        true => report.document("status", code, &seen.document(code)),
+        false => say(&seen.text(report.is_quiet())),
     }
-    let text = format!("{}\n{}", text(&receipt, &facts, held.as_deref(), &drift), diffs_text(&diffs));
-    say(&text.trim_end());
     Ok(code)
+}
+
+/// What runs, held against what was asked for.
+pub struct Status<'a> {
+    receipt: &'a Receipt,
+    facts: &'a Facts,
+    held: Option<String>,
+    drift: Vec<String>,
+    diffs: Vec<Diff>,
+}
+
+impl<'a> Status<'a> {
+    pub fn of(config: &Config, facts: &'a Facts, receipt: &'a Receipt) -> Status<'a> {
+        let planned = plan::plan(config, facts, Some(receipt), Aim::Install);
+        let held = planned.as_ref().ok().and_then(|p| preflight::held(config, facts, Some(receipt), &p.choice));
+        let (drift, diffs) = match planned {
+            Ok(plan) => (plan.steps.iter().filter(|p| p.step.is_drift()).map(difference).collect(), plan.diffs),
+            Err(error) => (vec![error.message], Vec::new()),
+        };
+        Status { receipt, facts, held, drift, diffs }
+    }
+
+    /// The code that the receipt carries, or 10 for drift when it is asked for.
+    pub fn exit_code(&self, detailed: bool) -> u8 {
+        // A run that was cut off has no code of its own: what it began has not been finished.
+        let code = self.receipt.exit_code.unwrap_or(6);
+        if detailed && !self.drift.is_empty() && matches!(code, 0 | 8) { 10 } else { code }
+    }
+
+    /// For programs.
+    pub fn document(&self, code: u8) -> serde_json::Value {
+        let Status { receipt, facts, held, drift, diffs } = self;
+        json!({"v": 1, "type": "status", "outcome": receipt.outcome, "exit_code": code, "summary": receipt.summary,
+            "mode": receipt.mode, "kernel": facts.kernel.running, "module_loaded": facts.modules.loaded.contains("amneziawg"),
+            "container": facts.container, "held": held, "ruled_out": receipt.ruled_out, "drift": drift,
+            "diffs": diffs})
+    }
+
+    /// For people; with `quiet` only the state, and what differs.
+    fn text(&self, quiet: bool) -> String {
+        let all = text(self.receipt, self.facts, self.held.as_deref(), &self.drift);
+        let all = match quiet {
+            true => brief(&all),
+            false => all,
+        };
+        format!("{all}\n{}", diffs_text(&self.diffs)).trim_end().to_string()
+    }
+}
+
+/// The lines that are a result or a warning, with what belongs to them.
+fn brief(all: &str) -> String {
+    let mut told = false;
+    let kept = all.lines().filter(|line| {
+        if !line.starts_with(' ') {
+            told = ["State:", "Held:", "Ruled out:"].iter().any(|label| line.starts_with(label))
+                || line.starts_with("Drift:") && !line.ends_with(" none");
+        }
+        told
+    });
+    kept.collect::<Vec<_>>().join("\n")
 }
 
 /// A step that would mend the host says what differs; for the container, why it is to be made anew as well.

@@ -44,7 +44,7 @@ fn what_is_made_can_be_opened_on_a_host_without_a_network() {
     let before = root.tree().without(&["/.fakeroot", "/run", FILE, "/var/lib/docker", "/var/log"]);
     let made = create(&root, &["--output", "json"]).expect(0);
     // The document after the events.
-    let made: Value = serde_json::from_str(&made.out[made.out.find("\n{\n").unwrap()..]).unwrap();
+    let made: Value = serde_json::from_str(made.out.lines().last().unwrap()).unwrap();
     let after = root.tree().without(&["/.fakeroot", "/run", FILE, "/var/lib/docker", "/var/log"]);
     assert!(after == before, "nothing but the bundle is left behind");
     assert!(!root.commands().iter().any(|c| c.contains(" add ")), "{:?}", root.commands());

@@ -11,7 +11,7 @@ use support::repository;
 /// Layers, lowest first. A module may use those of lower layers and of its own; nothing above.
 const LAYERS: &[&[&str]] = &[
     &["error"],
-    &["age", "unpack", "yaml"],
+    &["age", "redact", "unpack", "yaml"],
     &["host"],
     &["config", "drift", "initramfs", "module"],
     &["seal"],
@@ -64,6 +64,7 @@ const PURE: &[&str] = &[
     "plan",
     "preflight",
     "recipe",
+    "redact",
     "step",
     "unpack",
     "yaml",

@@ -15,7 +15,7 @@ pub(super) fn place(host: &Host, config: &Config, to: Option<&Path>) -> Result<S
     let Some(to) = to else {
         let directory = config.backup.directory.to_string();
         host.make_dirs(&directory, 0o700)?;
-        private(host, &directory)?;
+        private(host, &directory, KEYS)?;
         let ending = if config.backup.recipients.is_empty() { ".tar.gz" } else { ".tar.gz.age" };
         // 2026-11-26T18:23:29Z
         let now = timestamp().replace(['-', ':', 'Z'], "").replace('T', "-");
@@ -34,19 +34,21 @@ pub(super) fn place(host: &Host, config: &Config, to: Option<&Path>) -> Result<S
     let parent = path.parent().filter(|p| host.is_dir(p)).ok_or_else(|| {
         Error::new(Kind::Usage, format!("--to {shown}: there is no such directory")).remedy("make it first")
     })?;
-    private(host, &parent.to_string_lossy())?;
+    private(host, &parent.to_string_lossy(), KEYS)?;
     Ok(shown)
 }
 
+const KEYS: &str = "a backup holds the private key of every client";
+
 /// Who can write to the directory could exchange the file, or read it while it is written.
-fn private(host: &Host, directory: &str) -> Result<()> {
+pub fn private(host: &Host, directory: &str, why: &str) -> Result<()> {
     let owner = host.owner(directory);
     let open = owner.is_some_and(|o| o.mode & 0o022 != 0 || o.uid != 0 && !host.is_fake());
     if !open {
         return Ok(());
     }
     Err(Error::host(format!("{directory}: others than root can write there"))
-        .cause("a backup holds the private key of every client")
+        .cause(why)
         .remedy(format!("choose another directory, or `chown root {directory}; chmod 700 {directory}`")))
 }
 

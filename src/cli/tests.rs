@@ -35,6 +35,10 @@ fn every_command_is_reached() {
     assert_eq!(command(&["resume"]), Command::Resume);
     assert_eq!(command(&["status", "--wait"]), Command::Status(StatusArgs { wait: true, detailed_exitcode: false }));
     assert_eq!(command(&["rollback", "--purge-data"]), Command::Rollback(RollbackArgs { purge_data: true }));
+    assert_eq!(command(&["doctor"]), Command::Doctor(DoctorArgs::default()));
+    let archive = DoctorArgs { support_archive: Some("/a".into()) };
+    assert_eq!(command(&["doctor", "--support-archive", "/a"]), Command::Doctor(archive));
+    refused(&["doctor", "--support-archive", "/a", "--dry-run"]);
     assert_eq!(command(&["backup"]), Command::Backup(BackupArgs::default()));
     assert_eq!(command(&["backup", "--to", "b"]), Command::Backup(BackupArgs { to: Some("b".into()) }));
     let restore = RestoreArgs { file: "/b".into(), identity: Some("/k".into()) };

@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use xshell::cmd;
-
 use super::LOOP;
-use super::known::{self, Known};
+use super::known;
+use super::said::{Said, causes, remedies, said, shown};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::facts::engine::{self, LastState};
 use crate::facts::{Container, network::parse_sockets};
-use crate::host::{Host, Limits};
+use crate::host::Host;
+use crate::host::log::QUOTES;
 use crate::report::Report;
 
 /// A slow machine needs a while to unpack, migrate and start.
@@ -22,11 +22,8 @@ const UNHEALTHY: Duration = Duration::from_secs(120);
 /// What is waited for is told after this, and again when it has changed or some time has gone.
 const TELL: Duration = Duration::from_secs(5);
 const TELL_AGAIN: Duration = Duration::from_secs(30);
-/// Lines of the container that are read, and the last of them that are shown.
-const READ: usize = 100;
+/// The last lines of the container that are shown.
 const SHOWN: usize = 15;
-/// Longer ones are cut.
-const LINE: usize = 300;
 
 /// What a proof saw; each part must hold.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -184,8 +181,7 @@ impl<'a> Wait<'a> {
     }
 
     fn failure(&self, container: Option<&Container>, seen: &Seen, last: &LastState) -> Error {
-        let name = self.config.container.name.to_string();
-        let (lines, unread) = lines(self.host, self.config, &name);
+        let Said { lines, unread } = said(self.host, self.config);
         let (what, guess) = difference(self.config, self.interface, container, seen, last, self.began.elapsed());
         let mut evidence = vec![format!("seen: {}", state(container, seen))];
         if last.exit_code != 0 || last.oom_killed {
@@ -204,7 +200,7 @@ impl<'a> Wait<'a> {
         } else if tail.is_empty() {
             evidence.push("the container has said nothing".into());
         } else {
-            evidence.push(format!("last lines of the container:\n  {}", tail.join("\n  ")));
+            evidence.push(format!("{QUOTES}\n  {}", tail.join("\n  ")));
         }
         let mut known = known::likely(&format!("{}\n{}\n{}", lines.join("\n"), last.error, last.health_output));
         if container.is_some_and(|c| c.restarts < LOOP && c.running) && seen.interface.is_some() {
@@ -327,73 +323,5 @@ fn difference(
                 &format!("look at `docker logs {name}`; on a slow machine run this again"),
             ),
         ),
-    }
-}
-
-fn causes(known: &[&Known]) -> String {
-    known.iter().map(|k| format!("likely: {}", k.cause)).collect::<Vec<String>>().join("\n")
-}
-
-fn remedies(known: &[&Known]) -> String {
-    known.iter().map(|k| k.remedy).collect::<Vec<&str>>().join("\n")
-}
-
-/// What the container has said last, both streams in their order, without secrets; or why that cannot be read.
-fn lines(host: &Host, config: &Config, name: &str) -> (Vec<String>, Option<String>) {
-    let (sh, count) = (host.shell(), READ.to_string());
-    let logs = host.ask(cmd!(sh, "docker logs --timestamps --tail {count} {name}"), Limits::seconds(60));
-    let secret = config.server.password.as_ref().map(|p| p.expose());
-    if !logs.ok() {
-        let why =
-            if logs.timed_out { "the engine does not answer in time".into() } else { shown(&logs.tail(1), secret) };
-        return (Vec::new(), Some(why));
-    }
-    (merged(&logs.stdout, &logs.stderr, secret), None)
-}
-
-fn merged(out: &str, err: &str, secret: Option<&str>) -> Vec<String> {
-    let mut lines: Vec<(&str, &str)> = out.lines().chain(err.lines()).map(stamped).collect();
-    lines.sort_by_key(|(stamp, _)| *stamp);
-    let lines = lines.into_iter().map(|(_, text)| shown(text, secret)).filter(|l| !l.trim().is_empty());
-    lines.collect()
-}
-
-/// The engine's time stamp, and the line.
-fn stamped(line: &str) -> (&str, &str) {
-    match line.split_once(' ') {
-        Some((stamp, rest)) if stamp.starts_with("20") && stamp.ends_with('Z') && stamp.contains('T') => (stamp, rest),
-        _ => ("", line),
-    }
-}
-
-/// A text as it may be shown: bounded, printable, and not at all where it holds the password.
-fn shown(text: &str, secret: Option<&str>) -> String {
-    if secret.is_some_and(|s| !s.is_empty() && text.contains(s)) {
-        return "(a line with the password is left out)".into();
-    }
-    let clean: String = text.trim_end().chars().filter(|c| !c.is_control() || *c == '\t').take(LINE + 1).collect();
-    match clean.char_indices().nth(LINE) {
-        Some((end, _)) => format!("{}…", &clean[..end]),
-        None => clean,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_streams_in_their_order() {
-        let out = "2026-01-01T00:00:01.000000000Z $ awg-quick up wg0\n2026-01-01T00:00:03.000000000Z \x1b[31mend\n";
-        let err = "2026-01-01T00:00:02.000000000Z Error: Unknown device type.\n";
-        assert_eq!(merged(out, err, None), ["$ awg-quick up wg0", "Error: Unknown device type.", "[31mend"]);
-        assert_eq!(merged("a\nb\n", "c\n", None), ["a", "b", "c"]);
-    }
-
-    #[test]
-    fn a_line_with_the_password_is_not_shown() {
-        let lines = merged("INIT_PASSWORD=correct horse battery\nother\n", "", Some("correct horse battery"));
-        assert_eq!(lines, ["(a line with the password is left out)", "other"]);
-        assert!(shown(&"x".repeat(5000), None).chars().count() <= LINE + 1);
     }
 }

@@ -177,6 +177,24 @@ pub fn parse_routes(table: &str) -> Vec<(IpNet, String)> {
     table.lines().skip(1).filter_map(one).collect()
 }
 
+/// The interface of the default route in /proc/net/route; the one with the lowest metric counts.
+pub fn parse_uplink(table: &str) -> Option<String> {
+    let one = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let everywhere = *fields.get(1)? == "00000000" && *fields.get(7)? == "00000000";
+        everywhere.then(|| Some((fields.get(6)?.parse::<u32>().ok()?, fields[0].to_string())))?
+    };
+    table.lines().skip(1).filter_map(one).min().map(|(_, name)| name)
+}
+
+/// Whether /proc/net/ipv6_route leads everywhere; the kernel's own entry, which rejects, does not.
+pub fn parse_default6(table: &str) -> bool {
+    table.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.get(1) == Some(&"00") && fields.get(9).is_some_and(|device| *device != "lo")
+    })
+}
+
 /// The first range that a compose file asks for.
 pub fn parse_subnet(compose: &str) -> Option<IpNet> {
     let range = |line: &str| line.trim().strip_prefix("- subnet: ")?.trim().parse().ok();
@@ -228,6 +246,8 @@ mod tests {
         // As an administrator sets it.
         assert!(parse_advertised(&ROUTES.replace("00450003", "00000003")).is_empty());
         assert!(parse_advertised("garbage\n").is_empty());
+        assert!(parse_default6(ROUTES));
+        assert!(!parse_default6(ROUTES.lines().last().unwrap()), "the kernel's own one rejects");
     }
 
     #[test]
@@ -258,6 +278,8 @@ mod tests {
         let wanted = [("10.0.2.0/24", "ens3"), ("172.17.0.0/16", "docker0")];
         let wanted: Vec<(IpNet, String)> = wanted.iter().map(|(n, d)| (n.parse().unwrap(), d.to_string())).collect();
         assert_eq!(parse_routes(table), wanted);
+        assert_eq!(parse_uplink(table).as_deref(), Some("ens3"));
+        assert_eq!(parse_uplink("header\nens3\tzz\n"), None);
         assert!(parse_routes("header\nens3\tzz\n").is_empty());
         assert_eq!(parse_subnet("x:\n        - subnet: 10.42.42.0/24\n").unwrap().to_string(), "10.42.42.0/24");
         assert_eq!(parse_subnet("nothing\n"), None);

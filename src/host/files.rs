@@ -178,6 +178,15 @@ impl Host {
         Some(s.blocks_available() * s.fragment_size() / (1 << 20))
     }
 
+    /// Files that can still be made on the file system that holds `path`; nothing where it does not count them.
+    pub fn free_inodes(&self, path: impl AsRef<Path>) -> Option<u64> {
+        if let Some(text) = self.is_fake().then(|| self.read_trimmed("/.fakeroot/free_inodes")).flatten() {
+            return text.parse().ok();
+        }
+        let s = nix::sys::statvfs::statvfs(&self.path(path)).ok()?;
+        (s.files() > 0).then(|| s.files_available())
+    }
+
     /// A file the operator named. The error says which one and what to do.
     pub fn read_named(&self, kind: Kind, what: &str, path: &Path, limit: u64) -> Result<Vec<u8>> {
         let place = if path.is_absolute() { self.path(path) } else { path.to_path_buf() };

@@ -1,6 +1,6 @@
 //! `/var/log/awg-install.log`: JSON lines for whoever has to find out later what happened.
 //!
-//! Fields are those named here and no others: peer names and addresses can endanger people.
+//! Fields are those named here and no others, and texts are redacted: peer names and addresses can endanger people.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -9,8 +9,55 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::redact::Redactor;
+
 /// Rotated to `.1` above this many bytes when a run begins.
 const ROTATE_AT: u64 = 1 << 20;
+
+/// What an event may tell. What is not named here is left out, whoever adds it.
+const FIELDS: &[&str] = &[
+    "address",
+    "cause",
+    "command",
+    "detached",
+    "exit",
+    "exit_code",
+    "handshake",
+    "image",
+    "interface",
+    "issuer",
+    "message",
+    "method",
+    "ms",
+    "name",
+    "number",
+    "outcome",
+    "page",
+    "path",
+    "peak_memory_kib",
+    "plan",
+    "port",
+    "problem",
+    "release",
+    "remedy",
+    "srcversion",
+    "status",
+    "step",
+    "summary",
+    "text",
+    "timed_out",
+    "total",
+    "trusted",
+    "ts",
+    "type",
+    "udp_port",
+    "url",
+    "v",
+    "web_status",
+    "what",
+];
+/// From here on a cause quotes the container, which may name its peers.
+pub const QUOTES: &str = "last lines of the container:";
 
 pub struct Log {
     file: Option<File>,
@@ -34,8 +81,14 @@ impl Log {
     pub fn event(&self, mut event: Value) {
         let Some(mut file) = self.file.as_ref() else { return };
         if let Value::Object(map) = &mut event {
+            map.retain(|key, _| FIELDS.contains(&key.as_str()));
+            let quoted = map.get("cause").and_then(Value::as_str).and_then(|c| c.split_once(QUOTES));
+            if let Some((before, _)) = quoted {
+                map["cause"] = json!(format!("{before}{QUOTES} (not kept here)"));
+            }
             map.entry("ts").or_insert_with(|| json!(timestamp(std::time::SystemTime::now())));
         }
+        Redactor::default().value(&mut event);
         // One write call, so that lines of two processes do not mix.
         let _ = file.write_all(format!("{event}\n").as_bytes());
     }
