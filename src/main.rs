@@ -175,7 +175,7 @@ fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {
         Command::Password => {
             host.require_root()?;
             let handed = setup::hand_out_password(host, cli)?;
-            show(report, &handed, || handed.text())
+            show(report, "password", &handed, || handed.text())
         }
         Command::ModuleInspect(file) => inspect(host, report, file),
         Command::BundleCreate(args) => {

@@ -175,7 +175,7 @@ fn every_leaf_explains_itself() {
             assert!(choices.iter().any(|c| *default == c.word));
         }
     }
-    assert_eq!(leaves().len(), 57);
+    assert_eq!(leaves().len(), 58);
     let secrets: Vec<&str> = leaves().iter().filter(|l| l.secret).map(|l| l.path.as_str()).collect();
     assert_eq!(secrets, ["server.password", "container.registry.password"]);
     assert!(secrets.iter().all(|path| super::leaf::leaf(path).unwrap().flag().is_none()));
@@ -185,7 +185,7 @@ fn every_leaf_explains_itself() {
 fn a_full_file_sets_every_key_but_those_that_exclude_each_other() {
     let loaded = loaded(&file(FULL));
     let unset: Vec<&str> = leaves().iter().filter(|l| !loaded.is_set(&l.path)).map(|l| l.path.as_str()).collect();
-    let excluded = ["server.password_file", "container.registry.password_file"];
+    let excluded = ["server.password_file", "server.generate_password", "container.registry.password_file"];
     assert_eq!(unset, [&["module.path", "module.source_url", "module.source_sha256"][..], &excluded].concat());
     assert_eq!(loaded.config.kernel.release.exact().unwrap().pin(), "linux-lts=6.12.50-r0");
     assert_eq!(loaded.config.server.password.as_ref().unwrap().expose(), r#"it's a "quoted" $(secret) # word"#);
