@@ -11,6 +11,8 @@ mod restore;
 mod still;
 mod write;
 
+pub(crate) use write::header;
+
 use std::path::Path;
 
 use crate::age;

@@ -31,9 +31,9 @@ pub use offer::{Candidate, KernelPackages, Offer, PackageFile};
 pub const SCHEMA: u32 = 1;
 /// The first kernel series of Alpine without `ip_tables`.
 const NO_IP_TABLES: (u32, u32) = (6, 18);
-/// Bytes of the largest file whose text is kept.
 /// A password that was made here, until it has been shown.
 pub const FIRST_PASSWORD: &str = "/var/lib/awg-install/first-password";
+/// Bytes of the largest file whose text is kept.
 const LARGEST_TEXT: usize = 1 << 16;
 
 /// All that planning knows of a host.

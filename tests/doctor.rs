@@ -5,7 +5,7 @@ mod support;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
-use support::{CONFIG, CONFIG_TEXT, LTS, Ran, Root, VIRT, module};
+use support::{CONFIG, CONFIG_TEXT, Ran, Root, VIRT, module};
 
 const RECEIPT: &str = "/var/lib/awg-install/receipt.json";
 const CONTAINER: &str = "/var/lib/docker/containers/wg-easy";
@@ -14,15 +14,6 @@ const MADE_FROM: &str = "/var/lib/docker/containers/wg-easy/compose";
 const MODULE_DIR: &str = "/lib/modules/6.12.50-0-lts";
 const ADVERTISED: &str = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
     fe80000000000000e46b73fffea19561 00000400 00000001 00000000 00450003     eth0\n";
-
-/// An installation that has ended well, with this added to its configuration.
-fn installed(more: &str) -> Root {
-    let root = Root::prepared(&[], &format!("{CONFIG_TEXT}{more}"));
-    root.install().expect(0);
-    root.run(&["resume"]).expect(0);
-    assert_eq!(root.running(), LTS);
-    root
-}
 
 /// What `doctor --output json` says of one check.
 fn check(root: &Root, name: &str) -> Value {
@@ -183,7 +174,7 @@ const CASES: &[Case] = &[
 
 #[test]
 fn a_host_that_is_well() {
-    let root = installed("");
+    let root = Root::installed("");
     let ran = root.run(&["doctor"]).expect(0);
     assert!(!ran.out.contains("WARN") && !ran.out.contains("FAIL"), "{}", ran.out);
     let last = ran.out.lines().last().unwrap_or_default();
@@ -195,7 +186,7 @@ fn a_host_that_is_well() {
 
 #[test]
 fn each_check_finds_what_it_is_for() {
-    let well = installed("");
+    let well = Root::installed("");
     let mut wrong = Vec::new();
     for (name, state, says, happens) in CASES {
         let root = well.copy();
@@ -214,12 +205,12 @@ fn each_check_finds_what_it_is_for() {
 
 #[test]
 fn what_needs_another_setting_or_another_program() {
-    let root = installed("network: {ipv6: on}\n");
+    let root = Root::installed("network: {ipv6: on}\n");
     assert_eq!(check(&root, "IPv6")["state"], "warn", "no route to the internet");
     root.write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1\n");
     assert_eq!(check(&root, "IPv6")["state"], "fail");
 
-    let mut root = installed("");
+    let mut root = Root::installed("");
     for (proof, says) in
         [("generation", "are not of one generation"), ("packets", "no packet comes"), ("kind", "of the kind amneziawg")]
     {
@@ -243,7 +234,7 @@ fn what_needs_another_setting_or_another_program() {
 /// One cause is told once: what follows from it is skipped, and says of what.
 #[test]
 fn what_follows_from_a_failure_is_skipped() {
-    let root = installed("");
+    let root = Root::installed("");
     root.write("/var/lib/docker/spoilt", "");
     let document = document(root.run(&["doctor", "--output", "json"]).expect(10));
     for name in ["image", "container", "rights", "health check", "tunnel"] {
@@ -274,7 +265,7 @@ fn userspace_needs_no_module() {
 /// Looking changes nothing but what the stand-ins keep of being asked.
 #[test]
 fn a_doctor_does_no_harm() {
-    let root = installed("");
+    let root = Root::installed("");
     let before = root.tree();
     root.run(&["doctor"]).expect(0);
     before.without(&["/.fakeroot/commands"]).assert_same(&root.tree().without(&["/.fakeroot/commands"]), "looked at");

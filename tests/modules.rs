@@ -17,15 +17,6 @@ fn with(more: &str) -> Root {
     Root::prepared(&[], &format!("{SERVER}{more}"))
 }
 
-/// Installs and goes on after the restart.
-fn installed(more: &str) -> Root {
-    let root = Root::prepared(&[], &format!("{CONFIG_TEXT}{more}"));
-    root.install().expect(0);
-    root.run(&["resume"]).expect(0);
-    assert_eq!(root.running(), LTS);
-    root
-}
-
 /// The mirror moves on, as Alpine's do.
 fn mirror_moves_on(root: &Root) {
     root.write(OFFERED, &root.read(OFFERED).replace("linux-lts 6.12.50-r0", "linux-lts 6.12.51-r0"));
@@ -131,7 +122,7 @@ fn with_fallback_fail_a_failed_proof_ends_there() {
 
 #[test]
 fn the_proof_is_made_once_and_again_when_something_is_new() {
-    let root = installed("");
+    let root = Root::installed("");
     let proofs = || root.commands().iter().filter(|c| c.contains("docker exec awg-install-proof-0")).count();
     assert_eq!(proofs(), 1);
     root.install().expect(0).says("nothing to do");
@@ -153,7 +144,7 @@ fn a_denied_build_is_not_used() {
 
 #[test]
 fn a_held_kernel_stays_and_that_is_told() {
-    let root = installed("");
+    let root = Root::installed("");
     mirror_moves_on(&root);
     apk_upgrade(&root);
     root.reboot();
@@ -164,7 +155,7 @@ fn a_held_kernel_stays_and_that_is_told() {
 
 #[test]
 fn what_is_not_held_goes_on_and_ends_in_userspace() {
-    let root = installed("kernel: {hold: false}\n");
+    let root = Root::installed("kernel: {hold: false}\n");
     assert!(root.read("/etc/apk/world").lines().any(|l| l == "linux-lts"), "{}", root.read("/etc/apk/world"));
     mirror_moves_on(&root);
     apk_upgrade(&root);
@@ -184,7 +175,7 @@ fn what_is_not_held_goes_on_and_ends_in_userspace() {
 
 #[test]
 fn an_upgrade_gets_the_module_for_the_new_kernel() {
-    let root = installed("kernel: {hold: false}\n");
+    let root = Root::installed("kernel: {hold: false}\n");
     mirror_moves_on(&root);
     apk_upgrade(&root);
     root.reboot();
@@ -198,7 +189,7 @@ fn an_upgrade_gets_the_module_for_the_new_kernel() {
 /// Kernel, module and image as one set, from a host whose kernel is held.
 #[test]
 fn an_upgrade_goes_on_to_a_newer_pair_by_a_trial_boot() {
-    let root = installed("");
+    let root = Root::installed("");
     mirror_moves_on(&root);
     root.write_bytes(support::MODULE, &module::amneziawg(NEWER).bytes());
     root.run(&["upgrade", "--yes", "--config", CONFIG]).expect(0).says("scheduled; the rest follows by itself");
@@ -213,7 +204,7 @@ fn an_upgrade_goes_on_to_a_newer_pair_by_a_trial_boot() {
 
 #[test]
 fn an_upgrade_that_does_not_come_up_ends_on_the_kernel_from_before() {
-    let mut root = installed("");
+    let mut root = Root::installed("");
     mirror_moves_on(&root);
     root.write_bytes(support::MODULE, &module::amneziawg(NEWER).bytes());
     root.set("FAKE_PANICS", "lts");
@@ -224,7 +215,7 @@ fn an_upgrade_that_does_not_come_up_ends_on_the_kernel_from_before() {
 
 #[test]
 fn without_a_second_kernel_an_upgrade_does_not_replace_the_only_one() {
-    let root = installed("kernel: {keep_old: false}\n");
+    let root = Root::installed("kernel: {keep_old: false}\n");
     assert!(!root.exists("/boot/vmlinuz-virt"));
     mirror_moves_on(&root);
     root.write_bytes(support::MODULE, &module::amneziawg(NEWER).bytes());
@@ -236,7 +227,7 @@ fn without_a_second_kernel_an_upgrade_does_not_replace_the_only_one() {
 
 #[test]
 fn a_container_that_keeps_crashing_is_stopped_by_the_guard() {
-    let mut root = installed("");
+    let mut root = Root::installed("");
     // The image insists on a table that this kernel has not got any more.
     root.set("FAKE_MODPROBE_FAILS", "iptable_nat");
     root.reboot();
@@ -257,7 +248,7 @@ fn the_guard_keeps_out_of_an_installation_under_way() {
 /// The hook as apk calls it, on a tree of its own.
 #[test]
 fn the_hook_says_what_an_upgrade_left_behind() {
-    let root = installed("kernel: {hold: false}\n");
+    let root = Root::installed("kernel: {hold: false}\n");
     let said = |event: &str| {
         let text = root.read("/etc/apk/commit_hooks.d/awg-install");
         let base = root.dir().display().to_string();
@@ -280,14 +271,14 @@ fn the_hook_says_what_an_upgrade_left_behind() {
 
 #[test]
 fn the_doctor_finds_what_is_wrong() {
-    let mut root = installed("");
+    let mut root = Root::installed("");
     root.run(&["doctor"]).expect(0).says("ok   module").says("ok   tunnel").says("ok   container").says("ok   drift");
     root.set("FAKE_PROOF", "packets");
     root.run(&["doctor"]).expect(10).says("FAIL tunnel").says("ok   module");
     root.unset("FAKE_PROOF");
     root.write("/sys/module/amneziawg/srcversion", "ANOTHER\n");
     root.run(&["doctor"]).expect(10).says("FAIL module").says("another build of the module is loaded");
-    let root = installed("");
+    let root = Root::installed("");
     root.write("/etc/modules-load.d/awg-install.conf", "");
     root.run(&["doctor"]).expect(10).says("FAIL drift");
     let ran = root.run(&["doctor", "--output", "json"]).expect(10);
@@ -299,7 +290,7 @@ fn the_doctor_finds_what_is_wrong() {
 /// An engine can keep the port of a container that went with the power; nobody is there after such a boot.
 #[test]
 fn the_guard_frees_a_port_that_a_power_cut_left_taken() {
-    let root = installed("");
+    let root = Root::installed("");
     root.reboot();
     root.remove("/var/lib/docker/containers/wg-easy/running");
     root.write("/var/lib/docker/stuck-port", "");

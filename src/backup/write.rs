@@ -175,7 +175,7 @@ fn without_passwords(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Anyone who unpacks an archive with tar gets files of root's own; whose they were is in the manifest.
-fn header(path: &str, size: u64, mode: u32) -> std::io::Result<Header> {
+pub(crate) fn header(path: &str, size: u64, mode: u32) -> std::io::Result<Header> {
     let mut header = Header::new_ustar();
     header.set_path(path)?;
     header.set_entry_type(EntryType::Regular);

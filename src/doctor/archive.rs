@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tar::{Builder, EntryType, Header};
+use tar::Builder;
 use xshell::cmd;
 
 use super::{Diagnosis, known};
@@ -95,7 +95,8 @@ pub fn write(
         for (path, text) in
             [("manifest.json", first.as_str())].into_iter().chain(files.iter().map(|(p, t)| (*p, t.as_str())))
         {
-            tar.append(&header(path, text.len()).map_err(fail)?, text.as_bytes()).map_err(fail)?;
+            tar.append(&backup::header(path, text.len() as u64, 0o600).map_err(fail)?, text.as_bytes())
+                .map_err(fail)?;
         }
         tar.into_inner().and_then(GzEncoder::finish).map_err(fail)?.into_inner().commit(0o600)
     })();
@@ -257,18 +258,4 @@ fn inspected(answer: &Value) -> Value {
     );
     seen["Config"] = json!({"Image": config["Image"], "Env": names, "Healthcheck": config["Healthcheck"]["Test"]});
     seen
-}
-
-/// Whoever unpacks it gets files that nobody else can read.
-fn header(path: &str, size: usize) -> std::io::Result<Header> {
-    let mut header = Header::new_ustar();
-    header.set_path(path)?;
-    header.set_entry_type(EntryType::Regular);
-    header.set_size(size as u64);
-    header.set_mode(0o600);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_cksum();
-    Ok(header)
 }

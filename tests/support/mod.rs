@@ -99,6 +99,15 @@ impl Root {
         root
     }
 
+    /// A host whose installation in kernel mode has ended well, with this added to its configuration.
+    pub fn installed(more: &str) -> Root {
+        let root = Root::prepared(&[], &format!("{CONFIG_TEXT}{more}"));
+        root.install().expect(0);
+        root.run(&["resume"]).expect(0);
+        assert_eq!(root.running(), LTS);
+        root
+    }
+
     pub fn bare(args: &[&str]) -> Root {
         let root = Root::empty();
         copy_into(&root.dir, &template(args));
