@@ -17,7 +17,8 @@ use support::tree::Tree;
 use support::{CONFIG, CONFIG_TEXT, LTS, MODULE, PASSWORD, PASSWORD_FILE, Root, VIRT, module, repository};
 
 const FLAGS: &[&str] = &["--module-source", "file", "--module-path", MODULE];
-const PLAN: &str = "Carry out this plan? [y]es / [n]o / [e]xplain";
+/// Where the question about the plan ends.
+const PLAN: &str = " (no): ";
 const COMPOSE: &str = "/opt/wg-easy/compose.yaml";
 const NOTICE: &str = "/var/lib/awg-install/notice";
 /// The program's own record, what the stand-ins keep, and the lock in memory.
@@ -162,8 +163,8 @@ fn a_failure_does_not_lose_the_password() {
 fn a_plan_in_two_parts() {
     let root = host();
     let mut terminal = Terminal::start(&root, &[], 100, &[]);
-    defaults(&mut terminal).wait_for("[b]ack (no): ").enter("y");
-    terminal.wait_for("[8/8]").wait_for(PLAN).wait_for(" (no): ").enter("b");
+    defaults(&mut terminal).enter("y");
+    terminal.wait_for("[8/8]").wait_for(PLAN).enter("b");
     terminal.wait_for("Please answer y, n, e.").wait_for(PLAN).enter("n");
     let session = terminal.end().expect(6);
     assert!(session.screen.contains("stopped before the rest of the plan"), "{}", session.screen);
@@ -224,7 +225,7 @@ fn answers_and_the_file_that_says_the_same_lead_to_one_plan() {
     let file = terminal.end().expect(2);
     let plan = |s: &Session| {
         let from = s.screen.find("Plan:").expect("a plan");
-        s.screen[from..s.screen.find(PLAN).expect("a question")].to_string()
+        s.screen[from..s.screen.find("Carry out this plan?").expect("a question")].to_string()
     };
     assert!(plan(&session).contains("reboot into"), "{}", plan(&session));
     assert_eq!(plan(&session), plan(&file));
@@ -307,6 +308,22 @@ fn bad_answers() {
     terminal.answer("[admin] >", "").wait_for("Administrator's password").enter_hidden("");
     terminal.wait_for("browsers warn of the certificate").answer("[https] >", "").wait_for("UDP port").keys("\u{3}");
     terminal.end().expect(2);
+}
+
+/// An answer may need more than a line, and be mended.
+#[test]
+fn a_long_answer() {
+    let root = host();
+    let name = format!("{}.{}.example.org", "a".repeat(40), "b".repeat(40));
+    let mut terminal = wizard(&root, 60);
+    terminal.wait_for("[203.0.113.7] > ").keys(&name).keys("xyz\u{7f}\u{7f}\u{7f}").enter("");
+    terminal.question("Administrator's name", "<").wait_for("Clients connect").wait_for(&name[..50]);
+    terminal.answer(" > ", "").wait_for("Administrator's name").keys("\u{3}");
+    let session = terminal.end().expect(2);
+    // As it was typed, and once more as what Enter takes.
+    let shown = session.screen.replace('\n', "");
+    assert_eq!(shown.matches(&name).count(), 2, "{}", session.screen);
+    assert!(!shown.contains("xyz"), "{}", session.screen);
 }
 
 /// Values that are configured already are what Enter takes.

@@ -7,10 +7,10 @@ use std::os::fd::AsFd;
 
 use console::Term;
 use dialoguer::theme::Theme;
-use dialoguer::{Input, Password};
+use dialoguer::Input;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
+use nix::sys::termios::{FlushArg, LocalFlags, SetArg, Termios, tcflush, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::Host;
@@ -45,39 +45,24 @@ impl Theme for Plain {
     fn format_input_prompt_selection(&self, f: &mut dyn fmt::Write, prompt: &str, answer: &str) -> fmt::Result {
         write!(f, "{prompt} {answer}")
     }
-
-    fn format_password_prompt(&self, f: &mut dyn fmt::Write, prompt: &str) -> fmt::Result {
-        write!(f, "{prompt} ")
-    }
-
-    fn format_password_prompt_selection(&self, f: &mut dyn fmt::Write, prompt: &str) -> fmt::Result {
-        write!(f, "{prompt}")
-    }
 }
 
 impl Host {
-    /// Asks with `prompt` on a line of its own. With `secret` the answer is not shown.
+    /// Asks with `prompt` on a line of its own, on which it must have room. With `secret` the answer is not shown.
     pub fn ask_line(&self, prompt: &str, secret: bool) -> std::io::Result<Typed> {
         let term = Term::stdout();
-        if self.env("TERM").is_none_or(|t| t == "dumb") || !term.is_term() {
-            let _ = term.write_str(&format!("{prompt} ")).and_then(|()| term.flush());
-            let typed = self.read_line(secret);
-            if secret || !matches!(typed, Ok(Typed::Line(_))) {
-                let _ = term.write_line("");
-            }
-            return typed;
+        // Dialoguer's hidden line throws away what is typed before it is ready, and nothing but its end stops it.
+        if secret || self.env("TERM").is_none_or(|t| t == "dumb") {
+            return self.read_line(prompt, secret);
         }
         let _asking = self.stop.as_ref().map(|s| s.asking(true));
         // Between two keys the terminal would be in its line mode, and show what is typed or pasted quickly.
-        let keys = LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG;
-        let how = if secret { SetArg::TCSAFLUSH } else { SetArg::TCSADRAIN };
-        let _silence = Silence::begin(keys, how)?;
-        let typed = if secret {
-            Password::with_theme(&Plain).with_prompt(prompt).allow_empty_password(true).interact_on(&term)
-        } else {
-            Input::with_theme(&Plain).with_prompt(prompt).allow_empty(true).interact_text_on(&term)
-        };
-        match typed {
+        let _silence = Silence::begin(LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG)?;
+        // Ctrl-C may have come between two questions; from here on it is a key.
+        if self.stop_requested().is_some() {
+            return Ok(Typed::Stopped);
+        }
+        match Input::with_theme(&Plain).with_prompt(prompt).allow_empty(true).interact_text_on(&term) {
             Ok(text) => Ok(Typed::Line(Zeroizing::new(text))),
             Err(dialoguer::Error::IO(error)) if error.kind() == ErrorKind::Interrupted => {
                 let _ = term.write_line("");
@@ -87,12 +72,26 @@ impl Host {
         }
     }
 
-    /// Waits for a line. With `secret` it is not shown while it is typed.
-    pub fn read_line(&self, secret: bool) -> std::io::Result<Typed> {
+    /// The same in the terminal's line mode.
+    pub fn read_line(&self, prompt: &str, secret: bool) -> std::io::Result<Typed> {
         let _asking = self.stop.as_ref().map(|s| s.asking(false));
-        // What was typed before the question is not an answer to it.
-        let flush = SetArg::TCSAFLUSH;
-        let _silence = secret.then(|| Silence::begin(LocalFlags::ECHO, flush)).transpose()?;
+        // Before anybody sees that they are asked.
+        let _silence = secret.then(|| Silence::begin(LocalFlags::ECHO)).transpose()?;
+        let term = Term::stdout();
+        let _ = term.write_str(&format!("{prompt} ")).and_then(|()| term.flush());
+        let typed = self.line();
+        if secret || !matches!(typed, Ok(Typed::Line(_))) {
+            let _ = term.write_line("");
+        }
+        typed
+    }
+
+    /// Forgets what was typed so far: an Enter out of impatience is no answer to a question that comes later.
+    pub fn forget_typed(&self) {
+        let _ = tcflush(std::io::stdin(), FlushArg::TCIFLUSH);
+    }
+
+    fn line(&self) -> std::io::Result<Typed> {
         let input = std::io::stdin();
         loop {
             if self.stop_requested().is_some() {
@@ -122,11 +121,11 @@ impl Host {
 struct Silence(Termios);
 
 impl Silence {
-    fn begin(without: LocalFlags, how: SetArg) -> nix::Result<Silence> {
+    fn begin(without: LocalFlags) -> nix::Result<Silence> {
         let before = tcgetattr(std::io::stdin())?;
         let mut silent = before.clone();
         silent.local_flags.remove(without);
-        tcsetattr(std::io::stdin(), how, &silent)?;
+        tcsetattr(std::io::stdin(), SetArg::TCSADRAIN, &silent)?;
         Ok(Silence(before))
     }
 }

@@ -46,8 +46,10 @@ impl Attended {
 /// Asks until it is answered whether the plan is to be carried out. No is the default.
 pub(super) fn approve(host: &Host, plan: &Plan, may_go_back: bool) -> Result<Said> {
     let back = if may_go_back { " / [b]ack" } else { "" };
-    let question = format!("Carry out this plan? [y]es / [n]o / [e]xplain{back} (no):");
+    host.forget_typed();
+    let question = format!("[y]es / [n]o / [e]xplain{back} (no):");
     loop {
+        say(&"Carry out this plan?");
         match ask::line(host, &question)?.as_str() {
             said if ask::is(said, "yes") => return Ok(Said::Yes),
             said if ask::is(said, "explain") => say(&explain(plan)),
