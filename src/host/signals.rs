@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use super::Host;
 use crate::error::{Error, Kind, Result};
 
-/// How often a run was asked to stop, and by what first.
+/// How often a run was asked to stop, and by what last.
 #[derive(Debug, Default)]
 pub struct Stop {
     times: AtomicUsize,
-    signal: AtomicUsize,
+    /// Set within the handler: what the terminal has sent by now can be seen now.
+    signal: Arc<AtomicUsize>,
     /// A question is being asked, and says itself that it was stopped.
     asking: AtomicBool,
     /// Nobody can answer once the terminal is gone.
@@ -37,8 +39,11 @@ impl Stop {
     pub fn listen() -> Result<Arc<Stop>> {
         let stop = Arc::new(Stop::default());
         let shared = Arc::clone(&stop);
-        let mut signals =
-            Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|e| Error::step("signals cannot be caught").cause(e))?;
+        let uncaught = |e| Error::step("signals cannot be caught").cause(e);
+        for signal in [SIGINT, SIGTERM] {
+            flag::register_usize(signal, Arc::clone(&stop.signal), signal as usize).map_err(uncaught)?;
+        }
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(uncaught)?;
         std::thread::spawn(move || {
             for signal in signals.forever() {
                 if signal == SIGHUP {
@@ -48,7 +53,6 @@ impl Stop {
                     }
                     continue;
                 }
-                let _ = shared.signal.compare_exchange(0, signal as usize, Ordering::SeqCst, Ordering::SeqCst);
                 if shared.times.fetch_add(1, Ordering::SeqCst) == 0 && !shared.asking.load(Ordering::SeqCst) {
                     let text = "stops after what it is doing now; once more ends that as well\n";
                     let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
