@@ -6,8 +6,8 @@ use std::io::{BufRead, Error, ErrorKind, IsTerminal};
 use std::os::fd::AsFd;
 
 use console::Term;
-use dialoguer::theme::Theme;
 use dialoguer::Input;
+use dialoguer::theme::Theme;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{FlushArg, LocalFlags, SetArg, Termios, tcflush, tcgetattr, tcsetattr};
