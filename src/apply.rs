@@ -95,10 +95,8 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         Step::WayBack => wayback::remember(host, run.config, facts.container.as_ref(), receipt),
         Step::Backup => wayback::back_up(host, run.config, run.report, receipt),
         Step::InstallSelf => {
-            let bytes =
-                std::fs::read("/proc/self/exe").map_err(|e| Error::step("this program cannot read itself").cause(e))?;
             host.make_dirs("/usr/local/sbin", 0o755)?;
-            host.write(SELF, &bytes, 0o755)
+            host.install_self(SELF)
         }
         Step::Repository { url } => add_repository(host, url),
         Step::Packages { add, .. } => kernel::add_packages(host, add, again),

@@ -31,6 +31,8 @@ pub use offer::{Candidate, KernelPackages, Offer, PackageFile};
 pub const SCHEMA: u32 = 1;
 /// The first kernel series of Alpine without `ip_tables`.
 const NO_IP_TABLES: (u32, u32) = (6, 18);
+/// Where this program installs itself.
+pub const SELF: &str = "/usr/local/sbin/awg-install";
 /// A password that was made here, until it has been shown.
 pub const FIRST_PASSWORD: &str = "/var/lib/awg-install/first-password";
 /// Bytes of the largest file whose text is kept.
@@ -71,8 +73,9 @@ pub struct Facts {
     /// The UDP port that the server listens on, as it has written it down itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen_port: Option<u16>,
-    /// SHA-256 of the running program, to be held against the installed copy.
-    pub program_sha256: String,
+    /// The installed copy of this program is the one that runs, byte for byte.
+    #[serde(default)]
+    pub program_installed: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -410,7 +413,7 @@ pub fn gather(host: &Host, config: &Config, owned: &[&str], reach: Reach) -> Fac
         sysctl: network::sysctl(host),
         database: host.exists(format!("{directory}/data/wg-easy.db")),
         listen_port: engine::listen_port(host, &directory.to_string()),
-        program_sha256: host.own_sha256(),
+        program_installed: host.is_self(SELF),
         os,
     }
 }

@@ -18,6 +18,7 @@ pub mod tree;
 use std::cell::{Cell, OnceCell};
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,6 +31,8 @@ pub use log::Log;
 
 /// Directory below a fake root that marks it as one and holds its stand-in programs.
 pub const FAKE_MARK: &str = ".fakeroot";
+/// The program that runs, whatever has become of its name since.
+const SELF_EXE: &str = "/proc/self/exe";
 
 /// Told how far a long piece of work is: bytes so far, and bytes in all where that is known.
 pub type Progress = Box<dyn FnMut(u64, Option<u64>)>;
@@ -162,7 +165,26 @@ impl Host {
 
     /// SHA-256 of the program that runs, in hexadecimal; empty when it cannot be read.
     pub fn own_sha256(&self) -> String {
-        fs::read("/proc/self/exe").map(|bytes| files::sha256(&bytes)).unwrap_or_default()
+        File::open(SELF_EXE).ok().and_then(files::sha256_all).unwrap_or_default()
+    }
+
+    /// Whether the file is this very program, byte for byte.
+    pub fn is_self(&self, path: impl AsRef<Path>) -> bool {
+        let same = || {
+            let (own, other) = (File::open(SELF_EXE)?, File::open(self.path(path))?);
+            let (a, b) = (own.metadata()?, other.metadata()?);
+            Ok::<_, std::io::Error>(
+                (a.dev(), a.ino()) == (b.dev(), b.ino()) || a.len() == b.len() && files::are_equal(own, other)?,
+            )
+        };
+        same().unwrap_or(false)
+    }
+
+    /// Copies this program; as with `write`, the file is at any instant the old one or the new one.
+    pub fn install_self(&self, path: impl AsRef<Path>) -> Result<()> {
+        let mut own = File::open(SELF_EXE).map_err(|e| Error::step("this program cannot read itself").cause(e))?;
+        let owner = files::Owner { mode: 0o755, uid: 0, gid: 0 };
+        self.write_owned(path, owner, false, |file| std::io::copy(&mut own, file).map(drop))
     }
 
     /// A boundary between two durable states. Tests count them, and kill the program at the n-th one; on a real host

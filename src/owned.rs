@@ -7,7 +7,7 @@ pub mod first_boot;
 
 use std::collections::BTreeSet;
 
-pub use crate::facts::FIRST_PASSWORD;
+pub use crate::facts::{FIRST_PASSWORD, SELF};
 pub use filter::BRIDGE;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -23,7 +23,6 @@ use crate::host::files::sha256;
 use crate::step::TRIAL;
 pub use caddy::{own_authority, page_url};
 
-pub const SELF: &str = "/usr/local/sbin/awg-install";
 pub const CONFIG: &str = "/etc/awg-install/config.yaml";
 pub const SERVICE: &str = "/etc/init.d/awg-install";
 pub const WATCHDOG: &str = "/etc/init.d/awg-watchdog";

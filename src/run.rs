@@ -20,8 +20,8 @@ use crate::host::{Host, Log};
 use crate::kernel;
 use crate::module;
 use crate::owned::{
-    CONFIG, FIREWALL, FIREWALL_UNIT, FIRST_PASSWORD, GUARD, HOOK, MODULES_LOAD, NOTICE, Owned, Rung, SELF, SERVICE,
-    SYSCTL, WATCHDOG,
+    CONFIG, FIREWALL, FIREWALL_UNIT, FIRST_PASSWORD, GUARD, HOOK, MODULES_LOAD, NOTICE, Owned, Rung, SERVICE, SYSCTL,
+    WATCHDOG,
 };
 use crate::plan::{self, Plan};
 use crate::pull;
@@ -84,24 +84,11 @@ pub fn open_log(host: &mut Host, file: Option<&std::path::Path>) {
 pub fn owned_paths(config: &Config) -> Vec<String> {
     let rendered = [Owned::Compose, Owned::Environment, Owned::Start, Owned::Firewall, Owned::Caddyfile];
     let rendered = rendered.map(|o| o.path(config));
-    [
-        CONFIG,
-        FIRST_PASSWORD,
-        SELF,
-        SERVICE,
-        WATCHDOG,
-        GUARD,
-        HOOK,
-        MODULES_LOAD,
-        SYSCTL,
-        FIREWALL,
-        FIREWALL_UNIT,
-        NOTICE,
-    ]
-    .into_iter()
-    .map(String::from)
-    .chain(rendered)
-    .collect()
+    [CONFIG, FIRST_PASSWORD, SERVICE, WATCHDOG, GUARD, HOOK, MODULES_LOAD, SYSCTL, FIREWALL, FIREWALL_UNIT, NOTICE]
+        .into_iter()
+        .map(String::from)
+        .chain(rendered)
+        .collect()
 }
 
 /// Facts, and the bytes of the modules that could be put in place.

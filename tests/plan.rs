@@ -40,11 +40,8 @@ fn record_all() {
 fn record(name: &str, root: &Root, text: &str) {
     let host = Host::new(Some(root.dir()), BTreeMap::new()).unwrap();
     let (mut facts, _) = look(&host, &config(text), Reach::Local, None).unwrap();
-    // The program is another one after every build.
-    if let Some(file) = facts.files.get_mut("/usr/local/sbin/awg-install") {
-        file.sha256 = "program".into();
-    }
-    facts.program_sha256 = "program".into();
+    // It was the program, and not this test, that installed itself.
+    facts.program_installed = host.exists("/usr/local/sbin/awg-install");
     let receipt = Receipt::load(&host).unwrap();
     let proven = receipt.as_ref().and_then(|r| r.proven.clone());
     let mut recorded = json!({"config": text, "facts": facts, "proven": proven});

@@ -13,9 +13,36 @@ use sha2::{Digest, Sha256};
 use super::Host;
 use crate::error::{Error, Kind, Result};
 
+/// Bytes that are compared at a time.
+const BLOCK: usize = 1 << 16;
+
 /// The lowercase hexadecimal SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
+}
+
+/// The same of a file of any size, which is never held whole.
+pub fn sha256_all(mut file: File) -> Option<String> {
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut file, &mut hasher).ok()?;
+    Some(hex(&hasher.finalize()))
+}
+
+/// Whether two files hold the same.
+pub fn are_equal(mut a: File, mut b: File) -> std::io::Result<bool> {
+    let (mut left, mut right) = (vec![0; BLOCK], vec![0; BLOCK]);
+    loop {
+        let read = a.read(&mut left)?;
+        if read == 0 {
+            return Ok(b.read(&mut right)? == 0);
+        }
+        match b.read_exact(&mut right[..read]) {
+            Ok(()) if left[..read] == right[..read] => {}
+            Ok(()) => return Ok(false),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(false),
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 pub fn hex(bytes: &[u8]) -> String {
@@ -59,9 +86,7 @@ impl Host {
 
     /// SHA-256 of a file of any size, which is never held whole.
     pub fn sha256_of(&self, path: impl AsRef<Path>) -> Option<String> {
-        let mut hasher = Sha256::new();
-        std::io::copy(&mut File::open(self.path(path)).ok()?, &mut hasher).ok()?;
-        Some(hex(&hasher.finalize()))
+        sha256_all(File::open(self.path(path)).ok()?)
     }
 
     /// What tells a directory from another that has taken its name.
@@ -206,7 +231,7 @@ impl Host {
 
     /// Replaces or creates a file so that at any instant it holds the old content or the new one.
     pub fn write(&self, path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()> {
-        self.write_owned(path, bytes, Owner { mode, uid: 0, gid: 0 }, false)
+        self.write_owned(path, Owner { mode, uid: 0, gid: 0 }, false, |file| file.write_all(bytes))
     }
 
     /// Replaces the content of a file that is not ours and keeps its mode; one that is not there is made 0644.
@@ -217,10 +242,16 @@ impl Host {
 
     /// As `write`, and gives the file back to the owner it had.
     pub fn restore(&self, path: impl AsRef<Path>, bytes: &[u8], owner: Owner) -> Result<()> {
-        self.write_owned(path, bytes, owner, true)
+        self.write_owned(path, owner, true, |file| file.write_all(bytes))
     }
 
-    fn write_owned(&self, path: impl AsRef<Path>, bytes: &[u8], owner: Owner, chown: bool) -> Result<()> {
+    pub(super) fn write_owned(
+        &self,
+        path: impl AsRef<Path>,
+        owner: Owner,
+        chown: bool,
+        fill: impl FnOnce(&mut File) -> std::io::Result<()>,
+    ) -> Result<()> {
         let path = path.as_ref();
         let place = self.path(path);
         let fail = |e: std::io::Error| Error::step(format!("{}: cannot be written", path.display())).cause(e);
@@ -232,7 +263,7 @@ impl Host {
             OpenOptions::new().write(true).create_new(true).mode(owner.mode).open(&temporary).map_err(fail)?;
         let done = (|| {
             self.boundary();
-            file.write_all(bytes)?;
+            fill(&mut file)?;
             file.set_permissions(fs::Permissions::from_mode(owner.mode))?;
             if chown && !self.is_fake() {
                 std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid))?;

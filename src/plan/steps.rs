@@ -7,7 +7,7 @@ use crate::config::{Firewall, ModuleSource, Reboot, Release};
 use crate::drift::Diff;
 use crate::error::{Error, Kind, Result};
 use crate::facts::{Facts, apk, kernel::EXTRA};
-use crate::owned::{Inputs, Owned, SELF, SERVICE, WATCHDOG};
+use crate::owned::{Inputs, Owned, SERVICE, WATCHDOG};
 use crate::receipt::Receipt;
 use crate::step::{FIREWALL_SERVICE, GUARD_SERVICE, RESUME, SYSTEMD_TARGET, Step, TRIAL, WATCHDOG_SERVICE};
 
@@ -95,7 +95,7 @@ impl Steps<'_> {
             self.write(Owned::FirstPassword, "nobody else knows it: `awg-install password` shows it, once");
         }
         self.write(Owned::Config, "a later run, and the one after a reboot, must know what was asked for");
-        if self.facts.files.get(SELF).is_none_or(|f| f.sha256 != self.facts.program_sha256) {
+        if !self.facts.program_installed {
             self.add(Step::InstallSelf, "the resume service, status and rollback need it");
         }
     }
