@@ -130,7 +130,10 @@ def _configure(tree, material, authority):
     _run("systemctl", f"--root={tree}", "disable", "systemd-networkd-wait-online.service")
     # It runs where a scenario gives it a seed and takes the mark away.
     packages.write(tree / "etc/cloud/cloud-init.disabled", "")
-    packages.write(tree / "etc/cloud/cloud.cfg.d/99-lab.cfg", "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n")
+    # What this small system has no tools for is left out.
+    packages.write(tree / "etc/cloud/cloud.cfg.d/99-lab.cfg",
+                   "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n"
+                   "resize_rootfs: false\ngrowpart: {mode: off}\nssh_genkeytypes: []\nssh_deletekeys: false\n")
     shadow = tree / "etc/shadow"
     shadow.write_text(shadow.read_text().replace("root:*:", "root::", 1))
 
