@@ -61,6 +61,11 @@ class Machine:
         return self.dir / "console.log"
 
     @property
+    def console(self):
+        """The guest's serial line, as a socket."""
+        return self.dir / "console.sock"
+
+    @property
     def running(self):
         return self.process is not None and self.process.poll() is None
 

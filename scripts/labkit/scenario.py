@@ -25,6 +25,7 @@ _ACTIONS = {
     "put": {"text", "lab", "mode", "about"},
     "registry": {"about"},
     "repository": {"about"},
+    "console": {"about", "limit", "recording"},
 }
 _HOST = {
     # As Alpine's: what the disk and the network need are modules of lts, and built into virt.
@@ -154,6 +155,8 @@ def _check_step(where, step):
         _known(where, step["keep"], {"path", "as"})
         if set(step["keep"]) != {"path", "as"} or not _KEPT_NAME.fullmatch(str(step["keep"]["as"])):
             raise Invalid(f"{where}: keep needs a path, and as which plain file name it is kept")
+    if "console" in step:
+        _check_console(where, step)
     if "catalog" in step:
         _check_catalog(where, step["catalog"])
     if isinstance(step.get("registry"), dict):
@@ -161,6 +164,17 @@ def _check_step(where, step):
         _known(where, step["registry"], {"tag", "image"})
     elif "registry" in step:
         _check_registry(where, step["registry"])
+
+
+def _check_console(where, step):
+    if not _KEPT_NAME.fullmatch(str(step.get("recording"))):
+        raise Invalid(f"{where}: a console needs a plain file name for its recording")
+    if not isinstance(step["console"], list):
+        raise Invalid(f"{where}: console is a list of {{wait: TEXT, type: LINE or hide: LINE}}")
+    for act in step["console"]:
+        _known(where, act, {"wait", "type", "hide", "limit"})
+        if act.get("wait") == "":
+            raise Invalid(f"{where}: nothing is no text to wait for")
 
 
 def _check_host(where, host):

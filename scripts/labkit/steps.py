@@ -2,13 +2,14 @@
 
 import time
 
-from . import trees
+from . import terminal, trees
 from .channel import Rebooted, TimedOut
 from .scenario import action_of
 
 _RUN_LIMIT = 120
 _BOOT_LIMIT = 300
 _KEEP_LIMIT = 300
+_SAID_LIMIT = 60
 _WAIT_PAUSE = 2
 
 
@@ -176,6 +177,26 @@ def _repository(step, stage):
     stage.machine.server.down = step["repository"] == "down"
 
 
+def _console(step, stage):
+    stage.tell(step.get("about") or "somebody logs in on the console")
+    deadline = time.monotonic() + min(step.get("limit", _RUN_LIMIT), stage.left)
+    console = terminal.Terminal(stage.machine.console, stage.place / step["recording"], stage.show)
+    try:
+        console.login(_SAID_LIMIT)
+        for act in step["console"]:
+            if "wait" in act:
+                console.wait(act["wait"], min(act.get("limit", _SAID_LIMIT), max(1, deadline - time.monotonic())))
+            if "hide" in act:
+                console.type_hidden(act["hide"])
+            elif "type" in act:
+                console.type(act["type"])
+        console.check_hidden()
+    except terminal.Unsaid as error:
+        raise Failed(str(error)) from None
+    finally:
+        console.close()
+
+
 def _limit(step, action, default):
     value = step[action]
     return value.get("limit", default) if isinstance(value, dict) else step.get("limit", default)
@@ -195,4 +216,5 @@ _ACTIONS = {
     "power_cycle": _power_cycle, "power_cut": _power_cut, "shutdown": _shutdown,
     "tree": _tree, "same_tree": _same_tree, "snapshot": _snapshot, "offer": _offer,
     "keep": _keep, "catalog": _catalog, "put": _put, "registry": _registry, "repository": _repository,
+    "console": _console,
 }
