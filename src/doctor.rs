@@ -28,7 +28,7 @@ use crate::owned::Rung;
 use crate::plan;
 use crate::proof;
 use crate::receipt::{Outcome, Receipt};
-use crate::report::{Report, say};
+use crate::report::{Report, say, wrap};
 pub use check::{Check, State};
 use check::{Found, View};
 
@@ -217,10 +217,11 @@ fn text(check: &Check) -> String {
         State::Fail => style("FAIL").red().bold(),
         State::Skipped => style("skip").dim(),
     };
-    let mut text = format!("{mark} {}: {}", check.name, check.evidence);
+    let mut text = wrap(&format!("{mark} {}: {}", check.name, check.evidence), 5);
     let more = [("cause", &check.cause), ("remedy", &check.remedy)];
     for (label, words) in more.iter().filter_map(|(label, words)| Some((label, words.as_ref()?))) {
-        text.push_str(&format!("\n     {label}: {}", words.replace('\n', "\n       ")));
+        text.push('\n');
+        text.push_str(&wrap(&format!("     {label}: {}", words.replace('\n', "\n       ")), 7));
     }
     text
 }

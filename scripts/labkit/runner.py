@@ -24,6 +24,7 @@ _BINARY = "/root/awg-install"
 _CATALOG_KEY = "${CATALOG_KEY}"
 # What a scenario plays the tunnel's peer with.
 _PEER = Path(__file__).with_name("peer.sh")
+_VAGRANT = Path(__file__).resolve().parents[2] / "vagrant"
 
 
 @dataclass
@@ -220,7 +221,7 @@ class _Stage:
         self.tell(f"up, running {hello.release}")
 
     def lab_file(self, name):
-        """Files that the lab has or makes: `module/KERNEL`, `patched/FROM/TO`, `authority/FILE` and `peer.sh`."""
+        """Files that the lab has or makes: `module/KERNEL`, `patched/FROM/TO`, `authority/FILE`, `vagrant/FILE` and `peer.sh`."""
         kind, _, rest = name.partition("/")
         material_, cache = self.bench.material, self.bench.cache
         if kind == "module":
@@ -231,8 +232,10 @@ class _Stage:
             return registry.ca_cert(cache).with_name(rest).read_bytes()
         if name == _PEER.name:
             return _PEER.read_bytes()
+        if kind == "vagrant" and rest in (path.name for path in _VAGRANT.iterdir()):
+            return (_VAGRANT / rest).read_bytes()
         raise steps.Failed(f"no file {name} in the lab; there are module/KERNEL, patched/FROM/TO, "
-                           f"authority/ca.crt, authority/ca.key, {_PEER.name}")
+                           f"authority/ca.crt, authority/ca.key, vagrant/FILE, {_PEER.name}")
 
     def save_snapshot(self, name):
         target = products.snapshot_path(self.bench, name)

@@ -13,8 +13,10 @@ use crate::kernel;
 use crate::module;
 use crate::receipt::Receipt;
 
-/// Words in the kernel's log that tell of a module it has refused.
-const REFUSALS: &[&str] = &["disagrees about version", "version magic", "Unknown symbol", "module verification failed"];
+/// Words in the kernel's log that tell of a module it has refused. "module verification failed" is not one: it is
+/// said of every module that Alpine has not signed, and the module is taken.
+const REFUSALS: &[&str] =
+    &["disagrees about version", "version magic", "Unknown symbol", "unsigned module is rejected"];
 /// Where OpenRC and systemd say that the clock is kept.
 const CLOCK_SERVICES: &[&str] = &[
     "/run/openrc/started/chronyd",
