@@ -93,7 +93,7 @@ loaded() {
 drop_lines() { # beginning, file
 	local line kept=
 	[ -f "$2" ] || return 0
-	while IFS= read -r line; do
+	while IFS= read -r line || [ -n "$line" ]; do
 		case $line in "$1"*) continue ;; esac
 		kept="$kept$line
 "
@@ -105,7 +105,7 @@ drop_lines() { # beginning, file
 has_line() { # beginning, file
 	local line
 	[ -f "$2" ] || return 1
-	while IFS= read -r line; do
+	while IFS= read -r line || [ -n "$line" ]; do
 		case $line in "$1"*) return 0 ;; esac
 	done < "$2"
 	return 1
