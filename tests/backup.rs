@@ -525,10 +525,7 @@ fn an_exchange_that_was_cut_off() {
 
 /// A host whose server runs in kernel mode.
 fn server(more: &str) -> Root {
-    let root = Root::prepared(&[], &format!("{CONFIG_TEXT}{more}"));
-    root.install().expect(0);
-    root.run(&["resume"]).expect(0);
-    root
+    Root::installed(more)
 }
 
 fn backup(root: &Root, args: &[&str]) -> Value {

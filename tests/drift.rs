@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{CONFIG, CONFIG_TEXT, Root};
+use support::{CONFIG, Root};
 
 const COMPOSE: &str = "/opt/wg-easy/compose.yaml";
 const ENVIRONMENT: &str = "/opt/wg-easy/wg-easy.env";
@@ -10,10 +10,7 @@ const RECEIPT: &str = "/var/lib/awg-install/receipt.json";
 const REPLACE: &[&str] = &["install", "--unattended", "--config", CONFIG, "--replace-edited"];
 
 fn installed(more: &str) -> Root {
-    let root = Root::prepared(&[], &format!("{CONFIG_TEXT}{more}"));
-    root.install().expect(0);
-    root.run(&["resume"]).expect(0);
-    root
+    Root::installed(more)
 }
 
 fn edit(root: &Root, path: &str, from: &str, to: &str) -> String {

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use support::tree::{LEFT_BY_ROLLBACK, Tree};
-use support::{CONFIG, LTS, Ran, Root};
+use support::{CONFIG, Ran, Root};
 
 const INSTALL: &[&str] = &["--unattended", "--config", CONFIG];
 const RESUME: &[&str] = &["resume"];
@@ -31,7 +31,7 @@ const INCIDENTAL: &[&str] = &[
 #[test]
 fn killed_while_installing() {
     let fresh = Root::fresh();
-    let end = finished(&fresh);
+    let end = finished();
     let total = boundaries(&fresh, INSTALL);
     sweep("install, then run again", total, 6, |n| {
         let root = killed(&fresh, INSTALL, n);
@@ -50,7 +50,7 @@ fn killed_while_installing() {
 fn killed_while_resuming() {
     let fresh = Root::fresh();
     let start = fresh.tree().without(LEFT_BY_ROLLBACK);
-    let end = finished(&fresh);
+    let end = finished();
     fresh.install().expect(0);
     let total = boundaries(&fresh, RESUME);
     sweep("resume, then run again", total, 4, |n| {
@@ -122,10 +122,8 @@ fn killed_while_ruling_out() {
 
 #[test]
 fn killed_while_rolling_back() {
-    let host = Root::fresh();
-    let start = host.tree().without(LEFT_BY_ROLLBACK);
-    host.install().expect(0);
-    host.run(RESUME).expect(0);
+    let start = Root::fresh().tree().without(LEFT_BY_ROLLBACK);
+    let host = Root::installed("");
     let total = boundaries(&host, ROLLBACK);
     sweep("rollback, then roll back again", total, 4, |n| {
         let root = killed(&host, ROLLBACK, n);
@@ -149,9 +147,7 @@ fn killed_while_upgrading() {
     const UPGRADE: &[&str] = &["upgrade", "--unattended", "--config", CONFIG];
     const DATABASE: &str = "/opt/wg-easy/data/wg-easy.db";
     const DATA: &str = "SQLite format 3\na client\n";
-    let mut host = Root::fresh();
-    host.install().expect(0);
-    host.run(RESUME).expect(0);
+    let mut host = Root::installed("");
     host.write(DATABASE, DATA);
     let registry = host.read("/.fakeroot/registry").replace("0000007 ", "0000008 ");
     host.write("/.fakeroot/registry", &registry);
@@ -274,12 +270,9 @@ fn roll_back(root: &Root) -> Result<(), String> {
     if root.exists("/var/lib/awg-install") { Err("the rollback has not come to its end".into()) } else { Ok(()) }
 }
 
-fn finished(fresh: &Root) -> Tree {
-    let root = fresh.copy();
-    root.install().expect(0);
-    root.run(RESUME).expect(0);
-    assert_eq!(root.running(), LTS);
-    end_of(&root)
+/// The end of an undisturbed run.
+fn finished() -> Tree {
+    end_of(&Root::installed(""))
 }
 
 /// The host as it ended, without what differs by chance.

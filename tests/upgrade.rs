@@ -17,9 +17,7 @@ fn id(version: u8) -> String {
 
 /// A server that works, with a client in its database.
 fn installed(more: &str) -> Root {
-    let root = Root::prepared(&[], &format!("{CONFIG_TEXT}{more}"));
-    root.install().expect(0);
-    root.run(&["resume"]).expect(0);
+    let root = Root::installed(more);
     root.write(DATABASE, "SQLite format 3\na client\n");
     root
 }

@@ -39,7 +39,40 @@ if [ -n "${FAKE_SLOW:-}" ]; then
 	case "$me $*" in $FAKE_SLOW) sleep 1 ;; esac
 fi
 
-running() { read -r release < "$root/proc/sys/kernel/osrelease" && printf '%s\n' "$release"; }
+# The tests run these programs some ten thousand times: what the shell can do by itself starts no process.
+
+running() { # the kernel that runs, in $release
+	release=
+	read -r release < "$root/proc/sys/kernel/osrelease"
+}
+
+# `rm -f` where there is something to be removed.
+forget() {
+	local file
+	for file in "$@"; do
+		[ ! -e "$file" ] || { rm -f "$@"; return; }
+	done
+}
+
+# Directories, where they are not there yet.
+directory() {
+	local dir
+	for dir in "$@"; do
+		[ -d "$dir" ] || { mkdir -p "$@"; return; }
+	done
+}
+
+# A text with every occurrence of a character replaced by another, in $replaced.
+replace() { # text, character, other
+	local rest=$1
+	replaced=
+	while :; do
+		case $rest in *"$2"*) ;; *) break ;; esac
+		replaced=$replaced${rest%%"$2"*}$3
+		rest=${rest#*"$2"}
+	done
+	replaced=$replaced$rest
+}
 
 started() { [ -e "$root/run/openrc/started/$1" ]; }
 
@@ -56,12 +89,26 @@ loaded() {
 	return 1
 }
 
-# Lines of a file that do not match a pattern, written back in place.
-drop_lines() {
+# Lines of a file that do not begin so, written back in place.
+drop_lines() { # beginning, file
+	local line kept=
 	[ -f "$2" ] || return 0
-	grep -v -e "$1" "$2" > "$2.fake-new"
-	cat "$2.fake-new" > "$2"
-	rm -f "$2.fake-new"
+	while IFS= read -r line || [ -n "$line" ]; do
+		case $line in "$1"*) continue ;; esac
+		kept="$kept$line
+"
+	done < "$2"
+	printf %s "$kept" > "$2"
+}
+
+# Does a file have a line that begins so?
+has_line() { # beginning, file
+	local line
+	[ -f "$2" ] || return 1
+	while IFS= read -r line || [ -n "$line" ]; do
+		case $line in "$1"*) return 0 ;; esac
+	done < "$2"
+	return 1
 }
 
 # Sockets of the host: what FAKE_UDP and FAKE_TCP name, sshd, and the ports of running containers.

@@ -17,8 +17,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 pub const PASSWORD: &str = "correct horse battery 42";
 pub const LTS: &str = "6.12.50-0-lts";
@@ -84,6 +84,26 @@ fn template(args: &[&str]) -> PathBuf {
     place
 }
 
+/// A new directory that lasts as long as this process. Nothing runs at its end, so the next process of the same
+/// test program removes what those before it have left.
+fn place_of_installed() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join(concat!("installed-", env!("CARGO_CRATE_NAME")));
+    fs::create_dir_all(&base).expect("a directory");
+    let own = base.join(std::process::id().to_string());
+    for entry in fs::read_dir(&base).expect("a directory").flatten() {
+        if entry.path() != own && !Path::new("/proc").join(entry.file_name()).exists() {
+            // Another process may do the same.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let place = own.join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
+    // Left by a process that had the same number.
+    let _ = fs::remove_dir_all(&place);
+    fs::create_dir_all(&place).expect("a directory");
+    place
+}
+
 impl Root {
     /// A fresh Alpine host with configuration, password and module in `/root`.
     pub fn fresh() -> Root {
@@ -99,12 +119,22 @@ impl Root {
         root
     }
 
-    /// A host whose installation in kernel mode has ended well, with this added to its configuration.
+    /// A host whose installation in kernel mode has ended well, with this added to its configuration. A test
+    /// program installs it once, and gives out copies.
     pub fn installed(more: &str) -> Root {
-        let root = Root::prepared(&[], &format!("{CONFIG_TEXT}{more}"));
-        root.install().expect(0);
-        root.run(&["resume"]).expect(0);
-        assert_eq!(root.running(), LTS);
+        static MADE: Mutex<BTreeMap<String, Arc<OnceLock<PathBuf>>>> = Mutex::new(BTreeMap::new());
+        let made = MADE.lock().expect("no panic").entry(more.into()).or_default().clone();
+        let kept = made.get_or_init(|| {
+            let root = Root::prepared(&[], &format!("{CONFIG_TEXT}{more}"));
+            root.install().expect(0);
+            root.run(&["resume"]).expect(0);
+            assert_eq!(root.running(), LTS);
+            let place = place_of_installed();
+            copy_into(&place, &root.dir);
+            place
+        });
+        let root = Root::empty();
+        copy_into(&root.dir, kept);
         root
     }
 
