@@ -71,8 +71,8 @@ class Playbook:
         if done.returncode != 0:
             raise Silent(f"ansible-vault: {done.stderr.strip()}")
 
-    def run(self, log, limit, *words, inventory=None):
-        command = [self._bin / "ansible-playbook", "-i", inventory or self._inventory, self._playbook, *words]
+    def run(self, log, limit, *words):
+        command = [self._bin / "ansible-playbook", "-i", self._inventory, self._playbook, *words]
         with open(log, "w") as out:
             try:
                 done = subprocess.run([str(word) for word in command], cwd=self._directory, stdin=subprocess.DEVNULL,

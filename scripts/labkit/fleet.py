@@ -22,7 +22,7 @@ from .meter import Meter
 from .narrative import Narrative
 
 _RELEASE = "6.12.50-0-lts"
-_NEVER_OFFERED = "6.12.99-0-lts"
+_TUNNEL_PORT = 51820
 _KERNELS = ["6.12.50-0-virt", f"{_RELEASE}.modular"]
 _PASSWORD = "correct horse battery staple"
 _SERVICES = {"mirror": f"{REPOSITORY_ADDRESS}:80", "registry": f"{REGISTRY_ADDRESS}:443",
@@ -100,21 +100,23 @@ class _Fleet:
         self._tell("each host would change; no file of any host has changed")
 
     def one_fails(self):
-        self._tell(f"a rollout, host by host, in which the first is to run {_NEVER_OFFERED}, which nobody offers")
+        self._tell("a rollout, host by host, in which the first has another program on the tunnel's port")
+        first, *others = self._hosts
+        taker = first.machine.run(f"nc -l -u -p {_TUNNEL_PORT} > /dev/null 2>&1 < /dev/null & echo $!", 30).out.strip()
         before = self._each(lambda host: host.tree())
-        said = self._play("one-fails", "-e", json.dumps({"awg_install_batches": [1]}), inventory=self._failing)
-        first, *others = (host.name for host in self._hosts)
+        said = self._play("one-fails", "-e", json.dumps({"awg_install_batches": [1]}))
         recap = said.recap
-        if said.code == 0 or recap[first].failed != 1 or recap[first].changed:
+        if said.code == 0 or recap[first.name].failed != 1 or recap[first.name].changed:
             raise Failed(f"the first host should have failed, and nothing else: {recap}")
-        reached = [name for name in others if name in recap]
+        reached = [host.name for host in others if host.name in recap]
         if reached:
             raise Failed(f"the rollout went on to {', '.join(reached)}")
-        shown = [line for line in said.text.splitlines() if _NEVER_OFFERED in line and '"msg"' in line]
+        shown = [line for line in said.text.splitlines() if f"{_TUNNEL_PORT} is taken" in line and '"msg"' in line]
         if not shown:
             raise Failed("the reason is not in what ansible shows")
         self._show(shown[-1].strip() + "\n")
         self._unchanged(before)
+        first.machine.run(f"kill {taker}", 30)
         self._tell("it stopped after the first host; no file of any host has changed")
 
     def roll_out(self):
@@ -169,9 +171,9 @@ class _Fleet:
             if left:
                 raise Failed(f"{host.name}: left behind: {left}")
 
-    def _play(self, name, *words, inventory=None):
+    def _play(self, name, *words):
         return self._playbook.run(self._place / f"{name}.log", _LIMIT, "--vault-password-file", self._place / "vault-key",
-                                  *words, inventory=inventory)
+                                  *words)
 
     def _expect(self, said, code, changed):
         names = {host.name for host in self._hosts}
@@ -188,7 +190,6 @@ class _Fleet:
     def _write_inventory(self, key):
         known = self._place / "known_hosts"
         known.write_text("".join(f"[127.0.0.1]:{host.ssh_port} {host.public}" for host in self._hosts))
-        good, self._failing = self._place / "inventory", self._place / "inventory-failing"
         secret = self._place / "vault-key"
         secret.write_text("the lab's key to the vault\n")
         settings = {
@@ -196,26 +197,25 @@ class _Fleet:
             "ansible_ssh_common_args": f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes",
             "awg_install_binary": str(self._binary),
             "awg_install_environment": {"SSL_CERT_FILE": "/etc/ssl/certs/lab-ca.pem"},
-            "awg_install_config": self._config(_RELEASE),
+            "awg_install_config": self._config(),
             "awg_install_password": "{{ vault_awg_install_password }}",
         }
+        place = self._place / "inventory"
+        (place / "group_vars/vpn").mkdir(parents=True)
+        # JSON is YAML.
         hosts = {host.name: {"ansible_port": host.ssh_port} for host in self._hosts}
-        for place, first in ((good, {}), (self._failing, {"awg_install_config": self._config(_NEVER_OFFERED)})):
-            (place / "group_vars/vpn").mkdir(parents=True)
-            wanted = {**hosts, self._hosts[0].name: {**hosts[self._hosts[0].name], **first}}
-            # JSON is YAML.
-            (place / "hosts.yml").write_text(json.dumps({"vpn": {"hosts": wanted}}))
-            (place / "group_vars/vpn/main.yml").write_text(json.dumps(settings))
-            vault = place / "group_vars/vpn/vault.yml"
-            vault.write_text(json.dumps({"vault_awg_install_password": _PASSWORD}))
-            self._playbook.encrypt(vault, secret)
+        (place / "hosts.yml").write_text(json.dumps({"vpn": {"hosts": hosts}}))
+        (place / "group_vars/vpn/main.yml").write_text(json.dumps(settings))
+        vault = place / "group_vars/vpn/vault.yml"
+        vault.write_text(json.dumps({"vault_awg_install_password": _PASSWORD}))
+        self._playbook.encrypt(vault, secret)
 
-    def _config(self, release):
-        keys = [self._hosts[0].catalog.public_key]
+    def _config(self):
+        catalog = {"url": "https://modules.lab/", "public_keys": [self._hosts[0].catalog.public_key]}
         return {
-            "kernel": {"release": release},
-            "module": {"source": "catalog", "catalog": {"url": "https://modules.lab/", "public_keys": keys}},
-            "server": {"host": "vpn.example.org", "username": "admin"},
+            "kernel": {"release": _RELEASE},
+            "module": {"source": "catalog", "catalog": catalog},
+            "server": {"host": "vpn.example.org", "username": "admin", "port": _TUNNEL_PORT},
             "container": {"image": "ghcr.io/wg-easy/wg-easy:15"},
         }
 

@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=_ARGUMENTS)
-        self._args = args
+        self._args, self._begun = args, False
         self._deadline = time.monotonic() + args["wait"]
         try:
             _refuse_passwords(args["config"])
@@ -46,7 +46,7 @@ class ActionModule(ActionBase):
             said = self._plan() if self._task.check_mode else self._install()
         except AnsibleActionFail as error:
             # The result is told by the role, since this task's own words are hidden with its arguments.
-            said = {**_FAILED, "changed": not self._task.check_mode, "summary": str(error)}
+            said = {**_FAILED, "changed": self._begun, "summary": str(error)}
         return {**result, **said}
 
     def _plan(self):
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
         report = said.report(ok=said.code in (_DONE, _PENDING), changed=pending)
         steps = [step.get("do") for step in end.get("steps", ())]
         if report["ok"]:
-            mode = f"{end.get('rung')} mode on {end.get('release')}"
+            mode = f"{end.get('rung')} mode" + (f" on {end['release']}" if end.get("release") else "")
             report["summary"] = f"{len(steps)} steps to {mode}" if pending else f"nothing to do: {mode}"
         return {**report, "steps": steps, "diffs": end.get("diffs", []), "notes": end.get("notes", [])}
 
@@ -64,6 +64,7 @@ class ActionModule(ActionBase):
         lost = False
         for _ in range(_ATTEMPTS):
             boot = self._boot()
+            self._begun = True
             try:
                 said = self._awg("install --unattended")
             except AnsibleConnectionFailure:
@@ -182,7 +183,7 @@ def _read(path):
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        raise AnsibleActionFail(f"awg_install_binary: {error}") from None
+        raise AnsibleActionFail(f"awg_install_binary: {path}: {error.strerror}") from None
 
 
 def _refuse_passwords(config):
