@@ -78,6 +78,7 @@ class _Fleet:
             bench.cache, top / "scripts/ansible", "rollout.yml", place / "inventory", place / "ansible-home")
         # One host first, then all others at the same time.
         self._batches = [1, count - 1]
+        self._traffic = {}
 
     def boot(self):
         self._tell(f"boots {len(self._hosts)} fresh machines; {self._playbook.version()}")
@@ -128,7 +129,9 @@ class _Fleet:
         self._tell(f"all installed after {self._seconds() - began:.0f} s")
         if _PASSWORD in said.text:
             raise Failed("the password is in the output of ansible-playbook -vvvv")
-        self._traffic = {"install": self._counts()}
+        self._keep("install")
+        # Every machine has restarted since the lab last spoke with it.
+        self._each(lambda host: host.machine.wait_up(_BOOT_LIMIT))
         self._each(_proven)
         self._tell(f"each host: {_RELEASE} runs, status is done with 0, the container is healthy, the password is in "
                    "no file and not in the output of -vvvv")
@@ -141,18 +144,21 @@ class _Fleet:
         said = self._play("again", "-e", json.dumps({"awg_install_batches": self._batches}))
         self._expect(said, 0, changed=0)
         self._tell(f"no host reports a change, after {self._seconds() - began:.0f} s")
-        self._traffic["again"] = self._counts()
+        self._keep("again")
         self._unchanged(before)
         said = self._play("check-again", "--check")
         self._expect(said, 0, changed=0)
         self._unchanged(before)
         self._tell("nor does check mode; no file of any host has changed")
-        path = self._place / "traffic.json"
-        path.write_text(json.dumps({"hosts": len(self._hosts), **self._traffic}, indent=1) + "\n")
-        for phase, counts in self._traffic.items():
-            for host in counts:
-                self._show(f"{phase:8} {host}\n")
-        self._tell(f"what each host asked for: scripts/fleet-cost {path}")
+        self._tell(f"what each host asked for: scripts/fleet-cost {self._place / 'traffic.json'}")
+
+    def _keep(self, phase):
+        """Writes down what each host has asked for since the last reset."""
+        self._traffic[phase] = self._counts()
+        text = json.dumps({"hosts": len(self._hosts), **self._traffic}, indent=1)
+        (self._place / "traffic.json").write_text(text + "\n")
+        for host in self._traffic[phase]:
+            self._show(f"{phase:8} {host}\n")
 
     def close(self):
         for host in self._hosts:
