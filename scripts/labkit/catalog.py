@@ -57,6 +57,10 @@ class Catalog:
     def requests(self):
         return self._server.requests
 
+    def size(self, path):
+        """Bytes of what is served there; 0 where nothing is."""
+        return self._server.size(path)
+
     @property
     def public_key(self):
         return self._key.text

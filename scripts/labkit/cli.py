@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import cuts, debs, disk, keeper, material, runner, scenario, setup
+from . import cuts, debs, disk, fleet, keeper, material, runner, scenario, setup
 from .bench import cache_directory
 from .channel import Silent
 
@@ -20,7 +20,7 @@ def main(arguments):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cache = cache_directory()
     problem = setup.ensure()
-    if not problem and options.action in (_run, _up, _cuts) and os.geteuid() != 0:
+    if not problem and options.action in (_run, _up, _cuts, _fleet) and os.geteuid() != 0:
         problem = "the lab makes device nodes and file owners; run it as root"
     try:
         if problem and options.action is _run and options.scenarios:
@@ -73,6 +73,12 @@ def _parser():
     cut.add_argument("--jobs", type=int, default=2, metavar="N", help="machines at the same time")
     cut.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
     cut.set_defaults(action=_cuts)
+
+    many = commands.add_parser("fleet", help="install several machines with the Ansible playbook")
+    many.add_argument("--count", type=int, default=3, metavar="N", help="machines at the same time")
+    many.add_argument("--log", metavar="DIR", help="where to write console logs, ansible's output and the traffic")
+    many.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
+    many.set_defaults(action=_fleet)
 
     shell = commands.add_parser("shell", help="console of a running machine, or one command in it")
     shell.add_argument("name")
@@ -157,6 +163,18 @@ def _cuts(options, cache):
         binary = Path(options.binary).resolve() if options.binary else runner.build(TOP)
         numbers = options.only or list(range(1, options.count + 1))
         return cuts.run(bench, binary, cache, numbers, options.seed, options.jobs)
+    finally:
+        bench.close()
+
+
+def _fleet(options, cache):
+    if options.count < 2:
+        raise Silent("a fleet has at least two machines")
+    bench = runner.make_bench(cache)
+    try:
+        binary = Path(options.binary).resolve() if options.binary else runner.build(TOP)
+        place = Path(options.log).resolve() if options.log else cache / "runs" / "fleet"
+        return fleet.run(bench, binary, TOP, place, options.count)
     finally:
         bench.close()
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import transfer
@@ -33,6 +33,8 @@ class Hardware:
     # Further disks: one to read from, one for files that go in and out (see transfer.py).
     media: Path | None = None
     transfer: Path | None = None
+    # Ports of the guest that can be reached from outside: guest's port -> port on loopback.
+    inbound: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -176,6 +178,8 @@ class Machine:
         net = "user,id=net,restrict=on"
         for address, port in sorted(self.ports.items()):
             net += f",guestfwd=tcp:{address}-cmd:{sys.executable} -S -E {connector} {port}"
+        for inner, port in sorted(hardware.inbound.items()):
+            net += f",hostfwd=tcp:127.0.0.1:{port}-:{inner}"
         return [
             "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "qemu64",
             "-smp", str(hardware.processors), "-m", str(hardware.memory),

@@ -167,6 +167,11 @@ class Server:
             except (BrokenPipeError, ConnectionResetError):
                 request.close_connection = True
 
+    def size(self, path):
+        """Bytes of what is served there; 0 where nothing is."""
+        found = self._find(path)
+        return found.stat().st_size if found else 0
+
     def _find(self, path):
         parts = path.strip("/").split("/")
         if parts[0] == "lab" and len(parts) == 2:

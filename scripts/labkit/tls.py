@@ -80,6 +80,11 @@ class Server:
         except OSError:
             request.close_connection = True
 
+    def size(self, path):
+        """Bytes of what is served there; 0 where nothing is."""
+        found = self._find(path)
+        return found.stat().st_size if found else 0
+
     def _find(self, path):
         parts = urllib.parse.unquote(urllib.parse.urlsplit(path).path).strip("/").split("/")
         found = self.directory.joinpath(*parts)

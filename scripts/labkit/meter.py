@@ -1,0 +1,79 @@
+"""What stands between one machine and a server, and counts what passes."""
+
+import selectors
+import socket
+import threading
+from dataclasses import dataclass
+
+_BLOCK = 1 << 16
+
+
+@dataclass
+class Count:
+    """Connections, and bytes as TCP carries them: with TLS, without headers of packets."""
+
+    connections: int = 0
+    sent: int = 0
+    received: int = 0
+
+
+class Meter:
+    """Relays connections to `port` on loopback; `port` of its own is where the machine is led.
+    Sent and received are meant as the machine sees them."""
+
+    def __init__(self, target):
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._lock = threading.Lock()
+        self.count, self.sources = Count(), set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def reset(self):
+        """Starts to count anew; the count until now."""
+        with self._lock:
+            before, self.count = self.count, Count()
+            self.sources = set()
+        return before
+
+    def stop(self):
+        # A listener that another thread waits on is not woken by close alone.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        try:
+            with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+                with self._lock:
+                    self.count.connections += 1
+                    # By this port the server's own log knows the connection.
+                    self.sources.add(server.getsockname()[1])
+                self._relay(client, server)
+        except OSError:
+            pass
+
+    def _relay(self, client, server):
+        with selectors.DefaultSelector() as ready:
+            ready.register(client, selectors.EVENT_READ, server)
+            ready.register(server, selectors.EVENT_READ, client)
+            while ready.get_map():
+                for key, _ in ready.select():
+                    block = key.fileobj.recv(_BLOCK)
+                    if not block:
+                        ready.unregister(key.fileobj)
+                        key.data.shutdown(socket.SHUT_WR)
+                        continue
+                    key.data.sendall(block)
+                    with self._lock:
+                        if key.fileobj is client:
+                            self.count.sent += len(block)
+                        else:
+                            self.count.received += len(block)
