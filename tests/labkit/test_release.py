@@ -77,10 +77,27 @@ class Recipe(unittest.TestCase):
             "0123456789ab", SHA512, "awg-install-1.2.3.tar.gz", "/b/target/t/release/awg-install",
             "prepare", "build", "check", "package"], done.stderr)
 
-    def test_what_it_packs_is_there(self):
-        for name in ("LICENSE-MIT", "LICENSE-APACHE"):
-            self.assertIn(name, RECIPE.read_text())
-            self.assertTrue((REPOSITORY / name).is_file())
+    def test_it_packs_what_its_subpackages_expect(self):
+        """The program is a stand-in that says how it was called; abuild's part is a directory each."""
+        with tempfile.TemporaryDirectory() as place:
+            place = Path(place)
+            program = place / "src/target/t/release/awg-install"
+            program.parent.mkdir(parents=True)
+            program.write_text('#!/bin/sh\necho "$@"\n')
+            program.chmod(0o755)
+            for name in ("LICENSE-MIT", "LICENSE-APACHE"):
+                shutil.copy(REPOSITORY / name, place / "src")
+            run = f'{self.filled()}\nCTARGET=t builddir={place}/src pkgdir={place}/pkg\ncd "$builddir"\ncheck\npackage'
+            subprocess.run(["sh", "-euc", run], check=True, stdout=subprocess.DEVNULL)
+            packed = {str(path.relative_to(place / "pkg/usr")): path for path in (place / "pkg").rglob("*") if path.is_file()}
+            self.assertEqual({name: path.read_text().strip() for name, path in packed.items() if "licenses" not in name}, {
+                "sbin/awg-install": '#!/bin/sh\necho "$@"',
+                "share/man/man1/awg-install.1": "man",
+                "share/bash-completion/completions/awg-install": "completions bash",
+                "share/zsh/site-functions/_awg-install": "completions zsh",
+                "share/fish/vendor_completions.d/awg-install.fish": "completions fish",
+            })
+            self.assertEqual(sum("share/licenses/awg-install/LICENSE-" in name for name in packed), 2)
 
     def test_what_is_missing_or_would_be_run_is_refused(self):
         for values in ({"DESCRIPTION": "$(id)"}, {"DESCRIPTION": 'a"b'}, {"LICENSE": "a`id`"}, {"MAINTAINER": "a\nid"},
