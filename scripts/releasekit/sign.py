@@ -21,6 +21,8 @@ class Signer:
     def sign(self, path, comment):
         """Writes PATH.minisig, then verifies it. The comment is all that is said beside the checksums: no time."""
         self._run("-S", "-s", self.key, "-t", comment, "-c", "signature of awg-install's release", "-m", path)
+        # minisign leaves the mode to the umask; everybody may read a signature.
+        path.with_name(f"{path.name}.minisig").chmod(0o644)
         self._run("-V", "-P", self.public, "-m", path)
         return f"minisign -V -P {self.public} -m {path.name}"
 
