@@ -63,6 +63,20 @@ def find(cache):
         return _from_sources(cache, f"no lab material at {folder}")
 
 
+def minirootfs(cache):
+    """Alpine's minirootfs alone, its checksum right."""
+    folder = _folder()
+    if not folder.is_dir():
+        cache = Path(cache) / "material"
+        cache.mkdir(parents=True, exist_ok=True)
+        with _locked(cache):
+            return _fetched(cache, f"no lab material at {folder}")[0]
+    path = folder / MINIROOTFS
+    if not path.is_file() or sha256_of(path) != MINIROOTFS_SHA256:
+        raise Unavailable(f"{path}: missing, or its SHA-256 is not {MINIROOTFS_SHA256}")
+    return path
+
+
 def download(url, dest, sha256, limit=_CONNECT_LIMIT):
     """Fetches one file and gives it its name only once its checksum is right."""
     partial = dest.with_name(dest.name + ".part")
@@ -130,24 +144,29 @@ def _from_folder(folder, cache):
     )
 
 
-def _from_sources(cache, reason):
+def _fetched(cache, reason):
+    """The minirootfs from Alpine's site, and where that is."""
     url = os.environ.get("AWG_LAB_ALPINE_URL", ALPINE_URL).rstrip("/")
-    minirootfs = cache / MINIROOTFS
-    notes = [reason]
-    if not (minirootfs.is_file() and sha256_of(minirootfs) == MINIROOTFS_SHA256):
+    path = cache / MINIROOTFS
+    if not (path.is_file() and sha256_of(path) == MINIROOTFS_SHA256):
         print(f"lab: {reason}; fetching {url}/{MINIROOTFS}", file=sys.stderr)
         try:
-            download(f"{url}/{MINIROOTFS}", minirootfs, MINIROOTFS_SHA256)
+            download(f"{url}/{MINIROOTFS}", path, MINIROOTFS_SHA256)
         except Unavailable as error:
             raise Unavailable(f"{reason}, and {error}") from None
-    notes.append(f"minirootfs from {url}, SHA-256 right")
+    return path, url
+
+
+def _from_sources(cache, reason):
+    path, url = _fetched(cache, reason)
+    notes = [reason, f"minirootfs from {url}, SHA-256 right"]
     from . import kernel_build  # needs a compiler: only on this path
 
     try:
         built = kernel_build.build(cache)
     except (debs.Unavailable, kernel_build.Failed) as error:
         raise Unavailable(f"{reason}, and the kernels could not be built: {error}") from None
-    return Material(minirootfs, built.kernels, built.headers, notes + built.notes)
+    return Material(path, built.kernels, built.headers, notes + built.notes)
 
 
 def _unpacked(archive, dest):

@@ -1,0 +1,5 @@
+"""The parts of scripts/release."""
+
+
+class Problem(Exception):
+    """Why there is no release, in words."""
