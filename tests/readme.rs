@@ -105,6 +105,8 @@ fn what_the_readme_shows_can_be_run() {
     let rendered = "awg-install render cloud-init --url https://example.org/awg-install-0.1.0-x86_64 \
                     --server-host vpn.example.org --server-username admin";
     assert!(story.run(rendered, &[], 0).starts_with("#cloud-config\n"));
+    // The settings are those of the host here.
+    assert!(story.run("awg-install render cloud-init", &[], 0).contains("host: vpn.example.org"));
     let made = format!("awg-install bundle create {BUNDLE} --module-source file --module-path {MODULE}");
     story.run(&made, &[], 0);
     assert!(story.root.exists(BUNDLE));
