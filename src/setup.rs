@@ -87,14 +87,14 @@ impl HandedOut {
 /// # Errors
 /// When none is kept here (4).
 pub fn hand_out_password(host: &Host, cli: &Cli) -> Result<HandedOut> {
+    let config = loaded(host, cli)?.config;
     let Some(text) = host.read_text(FIRST_PASSWORD) else {
+        let name = &config.container.name;
         return Err(Error::host("no password is kept here")
             .cause("it was shown already, or it was given and not made on this host")
-            .remedy(
-                "in the container, `cli db:admin:reset` sets a new one: `docker exec -it wg-easy cli db:admin:reset`",
-            ));
+            .remedy(format!("set a new one in the container: `docker exec -it {name} cli db:admin:reset`")));
     };
-    let username = loaded(host, cli)?.config.server.username.map(|u| u.to_string()).unwrap_or_default();
+    let username = config.server.username.map(|u| u.to_string()).unwrap_or_default();
     host.remove_file(FIRST_PASSWORD)?;
     Ok(HandedOut { username, password: text.trim_end().to_string() })
 }
