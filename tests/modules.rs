@@ -299,6 +299,36 @@ fn the_guard_frees_a_port_that_a_power_cut_left_taken() {
     root.run(&["doctor"]).expect(0);
 }
 
+/// The host goes down while the check at boot is at it: the next one makes up for it, wherever it was.
+#[test]
+fn the_guard_goes_on_with_a_check_that_was_cut_off() {
+    let broken = Root::installed("");
+    broken.reboot();
+    std::fs::remove_dir_all(broken.path("/var/lib/docker/containers/wg-easy")).unwrap();
+    let healthy = |root: &Root| {
+        root.run(&["guard"]).expect(0);
+        root.run(&["status"]).expect(0).says("healthy, wg0 is amneziawg");
+    };
+    let mut cut = 0;
+    for n in 1.. {
+        let root = broken.copy();
+        if root.run_with(&["guard"], &[("AWG_TEST_KILL_AT", &n.to_string())], "").code != -1 {
+            break;
+        }
+        cut += 1;
+        root.reboot();
+        healthy(&root);
+    }
+    assert!(cut > 5, "{cut}");
+    // Asked to end, it says that it has failed.
+    let mut root = broken.copy();
+    root.set("FAKE_FAIL", "docker compose*");
+    root.run(&["guard"]).expect(6);
+    root.unset("FAKE_FAIL");
+    root.reboot();
+    healthy(&root);
+}
+
 #[test]
 fn the_guard_does_not_go_on_with_what_never_ran() {
     let mut root = Root::fresh();

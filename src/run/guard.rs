@@ -8,7 +8,7 @@ use crate::daemon;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::owned::SERVICE;
-use crate::receipt::{Outcome, Receipt, State};
+use crate::receipt::{Outcome, Receipt};
 use crate::report::Report;
 
 use super::end::end_failed;
@@ -22,9 +22,11 @@ pub fn guard(host: &Host, config: &Config, report: &Report) -> Result<u8> {
         let Some(_lock) = host.lock(LOCK)? else { return Ok(0) };
         backup::settle(host, config, report)?;
     }
-    // One that failed before the server ever ran is the operator's to go on with.
-    let ran = |r: &Receipt| r.steps.iter().any(|e| e.id == "ready" && e.state == State::Done);
-    let finished = |r: &Receipt| r.outcome == Outcome::Done || r.outcome == Outcome::Failed && ran(r);
+    // One that failed before the server ever ran is the operator's to go on with; one that was cut off later, be it
+    // by the end of the boot before this one, has a server that is to run.
+    let cut_off = |r: &Receipt| r.outcome == Outcome::Running && r.reboot.is_none() && !host.exists(SERVICE);
+    let ran = |r: &Receipt| r.proven.is_some() && (r.outcome == Outcome::Failed || cut_off(r));
+    let finished = |r: &Receipt| r.outcome == Outcome::Done || ran(r);
     if let Some(code) = after_a_cut(host, config, report)? {
         return Ok(code);
     }
