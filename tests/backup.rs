@@ -28,7 +28,7 @@ const OTHER_IDENTITY: &str = "AGE-SECRET-KEY-1S52LSK2YTS2882XFEA87RSE2QTNR6F8PYA
 
 #[test]
 fn what_is_in_a_backup() {
-    let root = server("");
+    let root = Root::installed("");
     root.write(&format!("{DATABASE}-wal"), "the log");
     root.write(&format!("{DATABASE}-shm"), "the index");
     root.write("/opt/wg-easy/data/hooks/up.sh", "echo up\n");
@@ -83,7 +83,7 @@ fn what_is_in_a_backup() {
 
 #[test]
 fn a_password_in_the_environment_is_not_taken_along() {
-    let root = server("");
+    let root = Root::installed("");
     let env = root.read("/opt/wg-easy/wg-easy.env");
     root.write("/opt/wg-easy/wg-easy.env", &format!("{env}INIT_PASSWORD='{PASSWORD}'\n"));
     let made = backup(&root, &[]);
@@ -95,7 +95,7 @@ fn a_password_in_the_environment_is_not_taken_along() {
 /// Whoever is root in the container writes what it likes into the data.
 #[test]
 fn no_link_is_followed() {
-    let root = server("");
+    let root = Root::installed("");
     root.write("/etc/shadow", "root:a secret of the host\n");
     root.write("/etc/secret/key", "another secret of the host\n");
     for (link, target) in [("evil", "/etc/shadow"), ("evil-dir", "/etc/secret"), ("hooks/up", "../../../../etc/shadow")]
@@ -136,7 +136,7 @@ fn no_link_is_followed() {
 
 #[test]
 fn the_oldest_go_and_nothing_else() {
-    let root = server("backup: {keep: 2}\n");
+    let root = Root::installed("backup: {keep: 2}\n");
     let old =
         ["wg-easy-20200101-000000.tar.gz", "wg-easy-20200101-000000-2.tar.gz.age", "wg-easy-20210101-000000.tar.gz"];
     let others = ["wg-easy.tar.gz", "notes", "wg-easy-20200101-000000.tar.gz.sig", "wg-easy-2020.tar.gz"];
@@ -162,7 +162,7 @@ fn the_oldest_go_and_nothing_else() {
 
 #[test]
 fn where_a_backup_may_lie() {
-    let root = server("");
+    let root = Root::installed("");
     root.write("/srv/open/x", "");
     std::fs::set_permissions(root.path("/srv/open"), PermissionsExt::from_mode(0o1777)).unwrap();
     root.run(&["backup", "--to", "/srv/open/b.tar.gz"]).expect(4).says("others than root can write there");
@@ -181,13 +181,13 @@ fn where_a_backup_may_lie() {
 
 #[test]
 fn a_container_that_does_not_run() {
-    let root = server("");
+    let root = Root::installed("");
     docker(&root, &["stop"]);
     let made = backup(&root, &[]);
     assert_eq!(made["stood_still_ms"], 0);
     assert!(!root.exists("/var/lib/docker/containers/wg-easy/running"), "it is not started");
     // One that crashes again and again is stopped for the copy.
-    let looping = server("");
+    let looping = Root::installed("");
     looping.write(DATABASE, "BROKEN\n");
     docker(&looping, &["stop"]);
     docker(&looping, &["start"]);
@@ -200,7 +200,7 @@ fn a_container_that_does_not_run() {
 /// The first signal lets the container go on at once.
 #[test]
 fn stopped_while_the_container_stands_still() {
-    let mut root = server("");
+    let mut root = Root::installed("");
     root.set("FAKE_SLOW", "*/pause");
     let child = Command::new(program())
         .arg("--root")
@@ -227,7 +227,7 @@ fn stopped_while_the_container_stands_still() {
 
 #[test]
 fn encrypted_to_a_recipient() {
-    let root = server(&format!("backup: {{recipients: [{RECIPIENT}]}}\n"));
+    let root = Root::installed(&format!("backup: {{recipients: [{RECIPIENT}]}}\n"));
     root.write(DATABASE, OLD);
     let made = backup(&root, &[]);
     let file = made["file"].as_str().unwrap();
@@ -254,7 +254,7 @@ fn encrypted_to_a_recipient() {
 
 #[test]
 fn restored() {
-    let root = server("");
+    let root = Root::installed("");
     root.write(DATABASE, OLD);
     root.write(&format!("{DATA}/hooks/up.sh"), "echo up\n");
     std::fs::set_permissions(root.path(&format!("{DATA}/hooks/up.sh")), PermissionsExt::from_mode(0o4750)).unwrap();
@@ -284,7 +284,7 @@ fn restored() {
 /// With one backup kept, the one that is being restored must not be the one that goes.
 #[test]
 fn the_restored_backup_is_not_removed_for_the_next() {
-    let root = server("backup: {keep: 1}\n");
+    let root = Root::installed("backup: {keep: 1}\n");
     let file = backup(&root, &[])["file"].as_str().unwrap().to_string();
     root.run(&["restore", "--yes", &file]).expect(0);
     assert!(root.exists(&file));
@@ -292,7 +292,7 @@ fn the_restored_backup_is_not_removed_for_the_next() {
 
 #[test]
 fn lost_data_comes_back() {
-    let root = server("");
+    let root = Root::installed("");
     root.write(DATABASE, OLD);
     let file = backup(&root, &["--to", "/root/b.tar.gz"])["file"].as_str().unwrap().to_string();
     std::fs::remove_dir_all(root.path(DATA)).unwrap();
@@ -303,7 +303,7 @@ fn lost_data_comes_back() {
 
 #[test]
 fn a_server_that_does_not_come_up_gets_its_data_back() {
-    let root = server("");
+    let root = Root::installed("");
     root.write(DATABASE, "BROKEN\n");
     let file = backup(&root, &["--to", "/root/b.tar.gz"])["file"].as_str().unwrap().to_string();
     root.write(DATABASE, NEW);
@@ -318,7 +318,7 @@ fn a_server_that_does_not_come_up_gets_its_data_back() {
 
 #[test]
 fn a_backup_of_a_newer_image() {
-    let mut root = server("");
+    let mut root = Root::installed("");
     root.set("FAKE_IMAGE_CREATED", "2026-06-01T00:00:00Z");
     let file = backup(&root, &[])["file"].as_str().unwrap().to_string();
     root.set("FAKE_IMAGE_CREATED", "2026-05-01T00:00:00Z");
@@ -327,7 +327,7 @@ fn a_backup_of_a_newer_image() {
 
 #[test]
 fn where_nothing_is_installed() {
-    let root = server("");
+    let root = Root::installed("");
     let file = backup(&root, &["--to", "/root/b.tar.gz"])["file"].as_str().unwrap().to_string();
     let bare = Root::fresh();
     bare.write_bytes(&file, &root.read_bytes(&file));
@@ -339,7 +339,7 @@ fn where_nothing_is_installed() {
 /// Nothing is changed by a file that is not a backup as it was made.
 #[test]
 fn archives_that_are_refused() {
-    let root = server("");
+    let root = Root::installed("");
     root.write(DATABASE, NEW);
     let whole = root.read_bytes(backup(&root, &[])["file"].as_str().unwrap());
     let db = || Entry::file("data/wg-easy.db", OLD.as_bytes());
@@ -404,7 +404,7 @@ fn archives_that_are_refused() {
 
 #[test]
 fn a_backup_that_was_killed() {
-    let root = server("");
+    let root = Root::installed("");
     root.write(DATABASE, OLD);
     let total = each_kill(&root, &["backup"], 5, |n, root| {
         // Whichever command comes next that changes something.
@@ -419,7 +419,7 @@ fn a_backup_that_was_killed() {
 
 #[test]
 fn a_restore_that_was_killed() {
-    let root = server("");
+    let root = Root::installed("");
     root.write(DATABASE, OLD);
     root.write(&format!("{DATA}/hooks/up.sh"), "echo up\n");
     let file = backup(&root, &["--to", "/root/b.tar.gz"])["file"].as_str().unwrap().to_string();
@@ -459,7 +459,7 @@ fn a_restore_that_was_killed() {
 
 #[test]
 fn a_way_back_that_was_killed() {
-    let root = server("");
+    let root = Root::installed("");
     root.write(DATABASE, "BROKEN\n");
     let file = backup(&root, &["--to", "/root/b.tar.gz"])["file"].as_str().unwrap().to_string();
     root.write(DATABASE, NEW);
@@ -472,7 +472,7 @@ fn a_way_back_that_was_killed() {
 
 #[test]
 fn rolled_back() {
-    let root = server("");
+    let root = Root::installed("");
     root.write(DATABASE, NEW);
     let file = backup(&root, &[])["file"].as_str().unwrap().to_string();
     let kept = root.copy();
@@ -487,7 +487,7 @@ fn rolled_back() {
 /// In the middle of a restore: the data from before counts, and nothing lies about.
 #[test]
 fn rolled_back_after_a_restore_that_was_killed() {
-    let root = server("");
+    let root = Root::installed("");
     root.write(DATABASE, OLD);
     let file = backup(&root, &["--to", "/root/b.tar.gz"])["file"].as_str().unwrap().to_string();
     root.write(DATABASE, NEW);
@@ -521,11 +521,6 @@ fn an_exchange_that_was_cut_off() {
     assert_eq!((names(&root, "/d/data"), names(&root, "/d/other")), (vec!["new".into()], vec!["old".into()]));
     aside::copy(&host, "/d", "copy").unwrap();
     assert_eq!(names(&root, "/d/copy"), ["new"]);
-}
-
-/// A host whose server runs in kernel mode.
-fn server(more: &str) -> Root {
-    Root::installed(more)
 }
 
 fn backup(root: &Root, args: &[&str]) -> Value {

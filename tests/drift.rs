@@ -9,10 +9,6 @@ const ENVIRONMENT: &str = "/opt/wg-easy/wg-easy.env";
 const RECEIPT: &str = "/var/lib/awg-install/receipt.json";
 const REPLACE: &[&str] = &["install", "--unattended", "--config", CONFIG, "--replace-edited"];
 
-fn installed(more: &str) -> Root {
-    Root::installed(more)
-}
-
 fn edit(root: &Root, path: &str, from: &str, to: &str) -> String {
     let text = root.read(path);
     assert!(text.contains(from), "{from:?} in {text}");
@@ -29,7 +25,7 @@ fn kept(root: &Root, path: &str) -> Vec<String> {
 
 #[test]
 fn an_edited_compose_file_is_shown_and_replaced_only_with_consent() {
-    let root = installed("");
+    let root = Root::installed("");
     let receipt = root.json(RECEIPT);
     let edited = edit(&root, COMPOSE, "max-size: 10m", "max-size: 99m");
     let ran = root.run(&["status", "--detailed-exitcode"]).expect(10);
@@ -61,7 +57,7 @@ fn an_edited_compose_file_is_shown_and_replaced_only_with_consent() {
 
 #[test]
 fn no_secret_is_in_what_is_shown() {
-    let root = installed("");
+    let root = Root::installed("");
     edit(&root, ENVIRONMENT, "PORT='51821'", "PORT='51821'\nINIT_PASSWORD='hunter2 hunter2'\nMY_TOKEN=hunter2");
     for args in [&["status"][..], &["status", "--output", "json"], &["doctor"], &["plan"], &["install", "--unattended"]]
     {
@@ -76,7 +72,7 @@ fn no_secret_is_in_what_is_shown() {
 /// The same rule for every file of text that this program writes, and a file that is gone is simply written again.
 #[test]
 fn files_of_the_host_are_guarded_as_well() {
-    let root = installed("");
+    let root = Root::installed("");
     for path in ["/etc/modules-load.d/awg-install.conf", "/etc/sysctl.d/60-awg-install.conf", "/etc/init.d/awg-guard"] {
         root.write(path, &format!("{}# mine\n", root.read(path)));
         root.install().expect(4).says("-# mine").says(path);
@@ -91,7 +87,7 @@ fn files_of_the_host_are_guarded_as_well() {
 
 #[test]
 fn at_boot_what_was_edited_is_left_alone() {
-    let root = installed("kernel: {hold: false}\n");
+    let root = Root::installed("kernel: {hold: false}\n");
     let edited = edit(&root, COMPOSE, "max-size: 10m", "max-size: 99m");
     root.reboot();
     root.run(&["guard"]).expect(0).says("compose.yaml was edited by hand and is left as it is");
@@ -112,7 +108,7 @@ fn at_boot_what_was_edited_is_left_alone() {
 
 #[test]
 fn a_container_with_other_rights_is_drift() {
-    let root = installed("");
+    let root = Root::installed("");
     let made = "/var/lib/docker/containers/wg-easy/compose";
     root.write(made, &root.read(made).replace("    cap_drop: [ALL]\n", "    privileged: true\n"));
     root.run(&["status", "--detailed-exitcode"]).expect(10).says("it runs with privileged: true, not false");
@@ -126,7 +122,7 @@ fn a_container_with_other_rights_is_drift() {
 /// The configuration is there to be edited; what follows from it is shown before it is done.
 #[test]
 fn the_configuration_is_taken_over_and_its_effect_shown() {
-    let root = installed("");
+    let root = Root::installed("");
     edit(&root, "/etc/awg-install/config.yaml", "web: local", "web: public # as the document has it");
     let ran = root.run(&["install", "--unattended"]).expect(0);
     ran.says("+      - \"51821:51821/tcp\"").says("Diff:  --- /etc/awg-install/config.yaml (present)");

@@ -25,10 +25,6 @@ fn json(root: &Root, args: &[&str]) -> Ran {
     root.run(&[args, &["--output", "json"]].concat())
 }
 
-fn installed() -> Root {
-    Root::installed("")
-}
-
 /// As a reader of an older release takes it: fields that were added do not matter.
 fn old<T: DeserializeOwned>(name: &str) -> Vec<T> {
     let path = repository().join("tests/contract").join(name);
@@ -242,7 +238,7 @@ fn quiet_tells_the_result_and_what_is_wrong() {
 /// What the examples were made from has not gone another way since.
 #[test]
 fn a_second_run_says_so_in_its_last_document() {
-    let root = installed();
+    let root = Root::installed("");
     let last = lines(&json(&root, &["install", "--unattended", "--config", CONFIG]).expect(0)).pop().unwrap();
     assert_eq!((&last["type"], &last["outcome"]), (&"end".into(), &"unchanged".into()));
 }

@@ -3,8 +3,9 @@ for a login by leading to a registry that does, or let nothing through."""
 
 import selectors
 import socket
-import threading
 import time
+
+from .listener import Listener
 
 STATES = ("up", "down", "slow", "stuck", "login")
 
@@ -15,15 +16,13 @@ _STUCK = 1 << 20
 _BLOCK = 1 << 14
 
 
-class Gate:
+class Gate(Listener):
     """Relays connections to `registry`; `port` on loopback."""
 
     def __init__(self, registry, state="up"):
-        self._registry, self.state = registry, state
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._open, self._lock = set(), threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__()
+        self._registry, self.state, self._open = registry, state, set()
+        self._listen()
 
     def set(self, state):
         """Changes what it is like; connections that are open are cut."""
@@ -33,7 +32,7 @@ class Gate:
         self._cut()
 
     def stop(self):
-        self._listener.close()
+        super().stop()
         self._cut()
 
     def _cut(self):
@@ -44,13 +43,8 @@ class Gate:
                 except OSError:
                     pass
 
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client, self.state), daemon=True).start()
+    def _arguments(self):
+        return (self.state,)
 
     def _serve(self, client, state):
         port = self._registry.with_login() if state == "login" else self._registry.port

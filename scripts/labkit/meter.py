@@ -2,8 +2,9 @@
 
 import selectors
 import socket
-import threading
 from dataclasses import dataclass
+
+from .listener import Listener
 
 _BLOCK = 1 << 16
 
@@ -17,17 +18,15 @@ class Count:
     received: int = 0
 
 
-class Meter:
+class Meter(Listener):
     """Relays connections to `port` on loopback; `port` of its own is where the machine is led.
     Sent and received are meant as the machine sees them."""
 
     def __init__(self, target):
+        super().__init__()
         self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        self._lock = threading.Lock()
         self.count, self.sources = Count(), set()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._listen()
 
     def reset(self):
         """Starts to count anew; the count until now."""
@@ -35,19 +34,6 @@ class Meter:
             before, self.count = self.count, Count()
             self.sources = set()
         return before
-
-    def stop(self):
-        # A listener that another thread waits on is not woken by close alone.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
         try:
