@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use xshell::cmd;
 
+use crate::beside::{self, Beside};
 use crate::change;
-use crate::config::Config;
+use crate::config::{Config, ImageRef};
 use crate::error::{Error, Result};
 use crate::facts::{Facts, apk, engine};
 use crate::host::{Host, Limits, files::sha256};
@@ -39,13 +40,28 @@ pub struct Failed {
 
 /// Carries out a plan. On failure the receipt says where.
 pub fn apply(run: &Run, plan: &Plan, receipt: &mut Receipt) -> std::result::Result<End, Box<Failed>> {
+    let mut beside = Beside::default();
+    let end = each(run, plan, receipt, &mut beside);
+    if end.is_err() {
+        beside.give_up(run, receipt);
+    }
+    end
+}
+
+fn each(run: &Run, plan: &Plan, receipt: &mut Receipt, beside: &mut Beside) -> std::result::Result<End, Box<Failed>> {
     let total = plan.steps.len();
     let mut started = false;
     for (index, planned) in plan.steps.iter().enumerate() {
         let step = &planned.step;
         run.host.go_on().map_err(|e| failed(step, e))?;
+        // What has failed meanwhile is told before more is changed.
+        beside.settle(run, receipt, !step.goes_beside_a_pull()).map_err(|(step, e)| failed(&step, e))?;
         let began = Instant::now();
         run.report.step(index + 1, total, step);
+        if planned.beside {
+            start_beside(run, receipt, step, beside).map_err(|e| failed(step, e))?;
+            continue;
+        }
         let outcome = match step {
             Step::Reboot { release, kexec } => {
                 let end = (run.ahead)(release).and_then(|()| restart(run, receipt, release, *kexec));
@@ -57,7 +73,16 @@ pub fn apply(run: &Run, plan: &Plan, receipt: &mut Receipt) -> std::result::Resu
         started |= matches!(step, Step::FirstStart | Step::Ready { .. });
         run.report.step_done(step, began.elapsed());
     }
+    beside.settle(run, receipt, true).map_err(|(step, e)| failed(&step, e))?;
     Ok(End::Done)
+}
+
+fn start_beside(run: &Run, receipt: &mut Receipt, step: &Step, beside: &mut Beside) -> Result<()> {
+    let Step::Pull { image } = step else { return Ok(()) };
+    let before = receipt.state(&step.id());
+    change::record(run.host, step, &run.config.container.directory.to_string(), receipt)?;
+    beside.start(run, step, of_configuration(run.config, image), before);
+    Ok(())
 }
 
 fn failed(step: &Step, error: Error) -> Box<Failed> {
@@ -72,10 +97,8 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     change::record(host, step, &directory, receipt)?;
     wayback::ahead(host, run.config, step, receipt)?;
     let acted = act(run, plan, receipt, step, started, before == Some(State::Started));
-    if acted.is_err() && matches!(step, Step::Pull { .. }) {
-        // It has left nothing behind: what the operator loads by hand meanwhile is not to be distrusted.
-        receipt.take_back(&id, before);
-        receipt.save(host)?;
+    if matches!(step, Step::Pull { .. }) {
+        return beside::record(run, receipt, step, before, acted);
     }
     acted?;
     // What tools have written is on the disk before the receipt says that it is: few of them see to that.
@@ -118,12 +141,7 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         Step::Start { service } => {
             host.run(cmd!(sh, "rc-service {service} start"), Limits::seconds(120), "starting the service").map(drop)
         }
-        Step::Pull { image } => {
-            let of_the_page = &run.config.server.https.image;
-            let own = &run.config.container.image;
-            let image = if *image == of_the_page.to_string() { of_the_page } else { own };
-            pull::pull(host, run.config, image, &facts.arch, again)
-        }
+        Step::Pull { image } => pull::pull(host, run.config, of_configuration(run.config, image), &facts.arch, again),
         Step::Extract { image } => {
             let fit = (plan.choice.rung, preflight::backend(facts, &plan.choice));
             image::look(host, image, Some(fit).filter(|_| plan.choice.open.is_none()))
@@ -169,6 +187,12 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
         }
         Step::Finish => change::remove_services(host),
     }
+}
+
+/// The image that a step names, as the configuration has it.
+fn of_configuration<'a>(config: &'a Config, image: &str) -> &'a ImageRef {
+    let of_the_page = &config.server.https.image;
+    if image == of_the_page.to_string() { of_the_page } else { &config.container.image }
 }
 
 /// The restart that the plan ends in for now. A kernel that kexec cannot load is left to the boot loader.

@@ -15,12 +15,13 @@ pub mod terminal;
 pub mod tls;
 pub mod tree;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Kind, Result};
@@ -37,7 +38,7 @@ const SELF_EXE: &str = "/proc/self/exe";
 /// Told how far a long piece of work is: bytes so far, and bytes in all where that is known.
 pub type Progress = Box<dyn FnMut(u64, Option<u64>)>;
 /// Makes one of these for a piece of work, by its name.
-pub type Watch = Box<dyn Fn(&str) -> Progress>;
+pub type Watch = Box<dyn Fn(&str) -> Progress + Send>;
 
 /// Everything this program knows of the world outside it goes through here.
 pub struct Host {
@@ -45,13 +46,15 @@ pub struct Host {
     env: BTreeMap<String, String>,
     pub log: Log,
     shell: xshell::Shell,
-    boundaries: Cell<u32>,
+    boundaries: Arc<AtomicU32>,
     kill_at: Option<u32>,
     count_in: Option<PathBuf>,
     /// Present in runs that change something.
     pub stop: Option<Arc<signals::Stop>>,
     /// Shows people how far a piece of work is; who looks on is known to the program alone.
     pub watch: Option<Watch>,
+    /// Set when what this one does is not wanted any more; see [`Host::beside`].
+    given_up: Option<Arc<AtomicBool>>,
     /// Made at the first question to the engine.
     engine: OnceCell<std::result::Result<reqwest::blocking::Client, String>>,
 }
@@ -87,13 +90,41 @@ impl Host {
             env,
             log: Log::off(),
             shell,
-            boundaries: Cell::new(0),
+            boundaries: Arc::default(),
             kill_at,
             count_in,
             stop: None,
             watch: None,
+            given_up: None,
             engine: OnceCell::new(),
         })
+    }
+
+    /// The same host for work on another thread, which ends as one that was asked to stop does once `given_up` is set.
+    pub fn beside(&self, given_up: Arc<AtomicBool>) -> Host {
+        Host {
+            root: self.root.clone(),
+            env: self.env.clone(),
+            log: self.log.share(),
+            shell: self.shell.clone(),
+            boundaries: Arc::clone(&self.boundaries),
+            kill_at: self.kill_at,
+            count_in: self.count_in.clone(),
+            stop: self.stop.clone(),
+            watch: None,
+            given_up: Some(given_up),
+            engine: OnceCell::new(),
+        }
+    }
+
+    /// Boundaries are counted in this run: they have to come in the same order every time.
+    pub fn is_counted(&self) -> bool {
+        self.kill_at.is_some() || self.count_in.is_some()
+    }
+
+    /// What this one does is not wanted any more.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.as_ref().is_some_and(|g| g.load(Ordering::SeqCst))
     }
 
     /// For `xshell::cmd!`, which renders commands the way a person would type them.
@@ -190,8 +221,7 @@ impl Host {
     /// A boundary between two durable states. Tests count them, and kill the program at the n-th one; on a real host
     /// it does nothing.
     pub fn boundary(&self) {
-        let n = self.boundaries.get() + 1;
-        self.boundaries.set(n);
+        let n = self.boundaries.fetch_add(1, Ordering::SeqCst) + 1;
         if let Some(path) = &self.count_in {
             let _ = fs::write(path, n.to_string());
         }

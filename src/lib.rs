@@ -4,6 +4,7 @@ pub mod age;
 pub mod apply;
 pub mod ask;
 pub mod backup;
+pub mod beside;
 pub mod bootable;
 pub mod bootloader;
 pub mod build;

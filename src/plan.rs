@@ -40,6 +40,9 @@ pub struct Planned {
     #[serde(flatten)]
     pub step: Step,
     pub why: String,
+    /// It goes on while the steps after it are carried out, up to the first that needs what it brings.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
 }
 
 impl Plan {
@@ -77,10 +80,20 @@ pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>, aim: Aim)
     let inputs = inputs(config, facts, &choice)?;
     let mut steps = Steps { config, facts, receipt, inputs: &inputs, aim, list: Vec::new(), diffs: Vec::new() };
     steps.all(&choice)?;
-    let (list, diffs) = (steps.list, steps.diffs);
+    let (mut list, diffs) = (steps.list, steps.diffs);
+    overlap(&mut list);
     let mut notes = preflight::notes(config, facts, receipt, &choice);
     notes.extend(diffs.iter().filter(|d| d.edited).map(|d| format!("{} was edited by hand", d.path)));
     Ok(Plan { schema: SCHEMA, choice, steps: list, diffs, notes })
+}
+
+/// Marks the pulls that something else can be done beside.
+fn overlap(list: &mut [Planned]) {
+    for at in 0..list.len() {
+        let after = list[at + 1..].iter().take_while(|p| p.step.goes_beside_a_pull());
+        let beside = matches!(list[at].step, Step::Pull { .. }) && after.clone().any(|p| p.step.takes_long());
+        list[at].beside = beside;
+    }
 }
 
 /// What the renderings depend on, as far as the facts tell.

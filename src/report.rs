@@ -103,6 +103,15 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The end of a step that others went on beside.
+    pub fn beside_done(&self, step: &Step, took: Duration) {
+        self.event("step-done", json!({"step": step.id(), "ms": took.as_millis() as u64}));
+        if took.as_secs() >= 1 || self.verbose {
+            let line = format!("        {step}: done in {:.1} s, beside the others", took.as_secs_f64());
+            self.line(style(wrap(&line, 10)).dim());
+        }
+    }
+
     pub fn proof(&self, interface: &str, port: u16, web: Option<u16>) {
         self.event("proof", json!({"interface": interface, "udp_port": port, "web_status": web}));
         let web = web.map_or(String::new(), |s| format!(", web page answers ({s})"));
@@ -233,7 +242,8 @@ pub fn plan_text(plan: &Plan, facts: &Facts) -> String {
     }
     text.push_str("Plan:\n");
     for (index, planned) in plan.steps.iter().enumerate() {
-        text.push_str(&wrap(&format!("  {:>2}. {}", index + 1, planned.step), 6));
+        let beside = if planned.beside { " (goes on beside the next steps)" } else { "" };
+        text.push_str(&wrap(&format!("  {:>2}. {}{beside}", index + 1, planned.step), 6));
         text.push_str(&format!("\n{}\n", wrap(&format!("      {}", style(&planned.why).dim()), 0)));
     }
     text.trim_end().to_string()

@@ -105,6 +105,24 @@ impl Step {
         !matches!(self, Step::WayBack | Step::Backup | Step::KeepEdited { .. })
     }
 
+    /// It needs no image, and an engine that is busy fetching one does not disturb it.
+    pub fn goes_beside_a_pull(&self) -> bool {
+        match self {
+            Step::Pull { .. } | Step::Build { .. } | Step::Kernel { .. } | Step::Module { .. } | Step::Clean { .. } => {
+                true
+            }
+            Step::Repository { .. } | Step::Packages { .. } | Step::Hold { .. } => true,
+            // It has the image's digest in it.
+            Step::Write { file, .. } => *file != Owned::Compose,
+            _ => false,
+        }
+    }
+
+    /// Work enough for a pull to go on meanwhile.
+    pub fn takes_long(&self) -> bool {
+        matches!(self, Step::Build { .. } | Step::Kernel { .. } | Step::Packages { .. })
+    }
+
     pub fn id(&self) -> String {
         match self {
             Step::Write { path, .. } => format!("write:{path}"),

@@ -41,7 +41,7 @@ const LAYERS: &[&[&str]] = &[
     ],
     &["backup"],
     &["change", "status"],
-    &["apply", "doctor", "undo", "wayback"],
+    &["apply", "beside", "doctor", "undo", "wayback"],
     &["run", "setup", "wizard"],
     &["main"],
 ];

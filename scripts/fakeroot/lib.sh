@@ -39,6 +39,21 @@ if [ -n "${FAKE_SLOW:-}" ]; then
 	case "$me $*" in $FAKE_SLOW) sleep 1 ;; esac
 fi
 
+# FAKE_AWAITS: "PATH PATTERN"; a command line that matches goes on once PATH is there, and fails after a minute without.
+if [ -n "${FAKE_AWAITS:-}" ]; then
+	# shellcheck disable=SC2254
+	case "$me $*" in
+		${FAKE_AWAITS#* })
+			left=600
+			while [ ! -e "$root${FAKE_AWAITS%% *}" ]; do
+				left=$((left - 1))
+				[ $left -gt 0 ] || { echo "$me: ${FAKE_AWAITS%% *} did not come" >&2; exit 1; }
+				sleep 0.1
+			done
+			;;
+	esac
+fi
+
 # The tests run these programs some ten thousand times: what the shell can do by itself starts no process.
 
 running() { # the kernel that runs, in $release

@@ -78,6 +78,11 @@ impl Log {
         Log { file: OpenOptions::new().create(true).append(true).mode(0o600).open(path).ok() }
     }
 
+    /// The same log for another thread. Lines of both stay whole: each is one write to the file's end.
+    pub fn share(&self) -> Log {
+        Log { file: self.file.as_ref().and_then(|file| file.try_clone().ok()) }
+    }
+
     pub fn event(&self, mut event: Value) {
         let Some(mut file) = self.file.as_ref() else { return };
         if let Value::Object(map) = &mut event {

@@ -73,6 +73,9 @@ impl Stop {
 impl Host {
     /// The signal that asked this run to stop, if one has.
     pub fn stop_requested(&self) -> Option<&'static str> {
+        if self.is_given_up() {
+            return Some("another step's failure");
+        }
         let stop = self.stop.as_ref()?;
         match stop.signal.load(Ordering::SeqCst) as i32 {
             SIGINT => Some("SIGINT"),
@@ -83,7 +86,7 @@ impl Host {
 
     /// Asked twice: the command that runs is to end too.
     pub fn stop_at_once(&self) -> bool {
-        self.stop.as_ref().is_some_and(|s| s.times.load(Ordering::SeqCst) > 1)
+        self.is_given_up() || self.stop.as_ref().is_some_and(|s| s.times.load(Ordering::SeqCst) > 1)
     }
 
     /// An error where a run was asked to stop: what is done is recorded, and running again goes on.

@@ -30,6 +30,7 @@ impl Steps<'_> {
         self.own_files();
         self.engine();
         if choice.open.is_some() {
+            self.look_into_image();
             self.guarded();
             return Ok(());
         }
@@ -47,6 +48,7 @@ impl Steps<'_> {
             self.module(release, choice.build);
         }
         self.leftovers(release);
+        self.look_into_image();
         self.host_files(release.is_some());
         if let Some(release) = release.filter(|_| switch) {
             self.reboot(release, receipt.is_some_and(|r| r.kexec_failed))?;
@@ -68,11 +70,11 @@ impl Steps<'_> {
     }
 
     pub fn add(&mut self, step: Step, why: impl Into<String>) {
-        self.list.push(Planned { step, why: why.into() });
+        self.list.push(Planned { step, why: why.into(), beside: false });
     }
 
     pub fn insert(&mut self, at: usize, step: Step, why: impl Into<String>) {
-        self.list.insert(at, Planned { step, why: why.into() });
+        self.list.insert(at, Planned { step, why: why.into(), beside: false });
     }
 
     pub fn planned(&self, wanted: impl Fn(&Step) -> bool) -> bool {
@@ -144,7 +146,11 @@ impl Steps<'_> {
                 self.add(Step::Pull { image }, "what the admin page is served by");
             }
         }
-        let known = facts.engine.image.as_ref().is_some_and(|i| i.programs.is_some());
+    }
+
+    /// After the kernel, which needs nothing of the image: what decides between kernels is looked at before (see `all`).
+    fn look_into_image(&mut self) {
+        let known = self.facts.engine.image.as_ref().is_some_and(|i| i.programs.is_some());
         let image = self.config.container.image.to_string();
         if !known || self.cut_off(&format!("extract:{image}")) || self.pulls(&image) {
             self.add(Step::Extract { image }, "which programs it has, and whether it brings a module along");
