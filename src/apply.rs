@@ -55,7 +55,7 @@ fn each(run: &Run, plan: &Plan, receipt: &mut Receipt, beside: &mut Beside) -> s
         let step = &planned.step;
         run.host.go_on().map_err(|e| failed(step, e))?;
         // What has failed meanwhile is told before more is changed.
-        beside.settle(run, receipt, !step.goes_beside_a_pull()).map_err(|(step, e)| failed(&step, e))?;
+        beside.settle(run, receipt, !step.goes_beside_a_pull())?;
         let began = Instant::now();
         run.report.step(index + 1, total, step);
         if planned.beside {
@@ -73,7 +73,7 @@ fn each(run: &Run, plan: &Plan, receipt: &mut Receipt, beside: &mut Beside) -> s
         started |= matches!(step, Step::FirstStart | Step::Ready { .. });
         run.report.step_done(step, began.elapsed());
     }
-    beside.settle(run, receipt, true).map_err(|(step, e)| failed(&step, e))?;
+    beside.settle(run, receipt, true)?;
     Ok(End::Done)
 }
 

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::apply::{Failed, Run};
 use crate::config::ImageRef;
 use crate::error::{Error, Result};
 use crate::host::Progress;
+use crate::pull;
 use crate::receipt::{Receipt, State};
 use crate::step::Step;
-use crate::{apply::Run, pull};
 
 /// Between two looks at a pull that is waited for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -68,7 +69,7 @@ impl Beside {
     }
 
     /// Records those that have ended, and with `all` waits for the others first. The error is of the first that failed.
-    pub fn settle(&mut self, run: &Run, receipt: &mut Receipt, all: bool) -> std::result::Result<(), (Step, Error)> {
+    pub fn settle(&mut self, run: &Run, receipt: &mut Receipt, all: bool) -> std::result::Result<(), Box<Failed>> {
         let mut waiting = Vec::new();
         let mut failed = None;
         for pull in std::mem::take(&mut self.pulls) {
@@ -98,7 +99,7 @@ impl Beside {
 }
 
 impl Pull {
-    fn end(self, run: &Run, receipt: &mut Receipt) -> std::result::Result<(), (Step, Error)> {
+    fn end(self, run: &Run, receipt: &mut Receipt) -> std::result::Result<(), Box<Failed>> {
         let mut progress = run.host.progress(&format!("pulling {}", self.image));
         while !self.thread.is_finished() {
             let at = self.at.lock().ok().and_then(|at| *at);
@@ -111,10 +112,9 @@ impl Pull {
         drop(progress);
         let ended =
             self.thread.join().unwrap_or_else(|_| Err(Error::step(format!("pulling {} broke off", self.image))));
-        let recorded = record(run, receipt, &self.step, self.before, ended);
-        match recorded {
+        match record(run, receipt, &self.step, self.before, ended) {
             Ok(()) => run.report.beside_done(&self.step, self.began.elapsed()),
-            Err(error) => return Err((self.step, error)),
+            Err(error) => return Err(Box::new(Failed { step: self.step, error })),
         }
         Ok(())
     }
