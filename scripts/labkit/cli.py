@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import cuts, debs, disk, fleet, keeper, material, runner, scenario, setup
+from . import cuts, debs, disk, fleet, keeper, material, provisioning, runner, scenario, setup
 from .bench import cache_directory
 from .channel import Silent
 
@@ -20,7 +20,7 @@ def main(arguments):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cache = cache_directory()
     problem = setup.ensure()
-    if not problem and options.action in (_run, _up, _cuts, _fleet) and os.geteuid() != 0:
+    if not problem and options.action in (_run, _up, _cuts, _fleet, _bench) and os.geteuid() != 0:
         problem = "the lab makes device nodes and file owners; run it as root"
     try:
         if problem and options.action is _run and options.scenarios:
@@ -79,6 +79,13 @@ def _parser():
     many.add_argument("--log", metavar="DIR", help="where to write console logs, ansible's output and the traffic")
     many.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
     many.set_defaults(action=_fleet)
+
+    compare = commands.add_parser("bench", help="time a whole installation beside that of a plain script")
+    compare.add_argument("--rounds", type=int, default=1, metavar="N")
+    compare.add_argument("--processors", type=int, default=1, metavar="N", help="of each machine")
+    compare.add_argument("--log", metavar="DIR", help="where to write console logs")
+    compare.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
+    compare.set_defaults(action=_bench)
 
     shell = commands.add_parser("shell", help="console of a running machine, or one command in it")
     shell.add_argument("name")
@@ -175,6 +182,16 @@ def _fleet(options, cache):
         binary = Path(options.binary).resolve() if options.binary else runner.build(TOP)
         place = Path(options.log).resolve() if options.log else cache / "runs" / "fleet"
         return fleet.run(bench, binary, TOP, place, options.count)
+    finally:
+        bench.close()
+
+
+def _bench(options, cache):
+    bench = runner.make_bench(cache)
+    try:
+        binary = Path(options.binary).resolve() if options.binary else runner.build(TOP)
+        place = Path(options.log).resolve() if options.log else cache / "runs" / "bench"
+        return provisioning.run(bench, binary, TOP, place, options.rounds, options.processors)
     finally:
         bench.close()
 

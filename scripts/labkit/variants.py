@@ -1,7 +1,10 @@
 """Images that differ from another one only in what they say of themselves."""
 
+import gzip
 import hashlib
+import io
 import json
+import tarfile
 
 ARM64 = "lab/wg-easy-arm64:15"
 NEWER = "lab/wg-easy-16:edge"
@@ -16,7 +19,17 @@ def made(layout, directory):
     }
 
 
-def _variant(layout, home, platform, config):
+def enlarged(layout, home, content):
+    """The image with one more layer, which holds a file of this content."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        member = tarfile.TarInfo("usr/share/large")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return _variant(layout, home, {}, {}, [plain.getvalue()])
+
+
+def _variant(layout, home, platform, config, more=()):
     blobs = home / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     top = _read(layout / "index.json")["manifests"][0]
@@ -27,6 +40,14 @@ def _variant(layout, home, platform, config):
     image["config"].update(config)
     for layer in manifest["layers"]:
         (blobs / layer["digest"].removeprefix("sha256:")).hardlink_to(_blob(layout, layer))
+    for plain in more:
+        packed = gzip.compress(plain, 1, mtime=0)
+        digest = hashlib.sha256(packed).hexdigest()
+        (blobs / digest).write_bytes(packed)
+        kind = manifest["layers"][0]["mediaType"]
+        manifest["layers"].append({"mediaType": kind, "digest": f"sha256:{digest}", "size": len(packed)})
+        image["rootfs"]["diff_ids"].append(f"sha256:{hashlib.sha256(plain).hexdigest()}")
+        image["history"].append(image["history"][-1])
     manifest["config"].update(_write(blobs, image))
     entry = index["manifests"][0]
     entry.update(_write(blobs, manifest))

@@ -1,0 +1,133 @@
+"""A whole installation by this program and by a plain script, on the same machines over the same link.
+
+Both begin on a fresh disk as a command is given, and end as wg0 of the module's own kind is up in the container; for
+this program that includes its proof and its last word. Figures are of software emulation: only their ratio says something.
+"""
+
+import hashlib
+import json
+import random
+import shutil
+import statistics
+import time
+
+from . import disk, images, standin, variants
+from .channel import Rebooted, Silent
+from .machine import Hardware
+from .shape import Link, Shaped
+
+_RELEASE = "6.12.50-0-lts"
+_KERNELS = ["6.12.50-0-virt", f"{_RELEASE}.modular"]
+_LARGE = "lab/wg-easy-large:15"
+_IMAGE = f"ghcr.io/{_LARGE}"
+_CONFIG = f"""\
+mode: auto
+kernel: {{release: {_RELEASE}}}
+module: {{source: file, path: /root/amneziawg.ko}}
+server: {{host: vpn.example.org, username: admin, password_file: /root/password}}
+container: {{image: "{_IMAGE}"}}
+"""
+# As of a VPS of the smaller kind.
+RATE, DELAY, IMAGE_SIZE = 50_000_000, 0.030, 150_000_000
+_LIMIT = 1800
+_OURS = "/root/awg-install --unattended --config /root/config.yaml"
+_PEER = f"/root/bench-peer.sh {_RELEASE} /root/amneziawg.ko {_IMAGE}"
+_DONE = {
+    "awg-install": "grep -q '\"outcome\": \"done\"' /var/lib/awg-install/receipt.json",
+    "script": "[ -e /root/peer-done ]",
+}
+
+
+def run(bench, binary, top, place, rounds, processors):
+    """Plays each round shaped and unshaped, ours and the peer's by turns; prints a table."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    layout = _large(bench)
+    bench.registry.publish(_LARGE, layout)
+    print(f"image: {images.size(layout) / 1e6:.0f} MB, compressed; {processors} processor(s)", flush=True)
+    took = {}
+    for number in range(rounds):
+        for shaped in (True, False):
+            for who in ("awg-install", "script"):
+                name = f"{who}-{'shaped' if shaped else 'unshaped'}-{number + 1}"
+                seconds, parts = _play(bench, binary, top, place / name, who, shaped, processors)
+                took.setdefault((shaped, who), []).append(seconds)
+                print(f"{name}: {seconds:.0f} s", flush=True)
+                for part, ms in parts:
+                    print(f"    {ms / 1000:6.1f} s  {part}", flush=True)
+    print("\n| link | awg-install | script | ratio |\n|---|---|---|---|")
+    for shaped in (True, False):
+        ours, peer = (statistics.median(took[shaped, who]) for who in ("awg-install", "script"))
+        link = f"{RATE // 1_000_000} Mbit/s, {DELAY * 1000:.0f} ms" if shaped else "unshaped"
+        print(f"| {link} | {ours:.0f} s | {peer:.0f} s | {ours / peer:.2f} |")
+    return 0
+
+
+def _play(bench, binary, top, place, who, shaped, processors):
+    """Seconds of one installation, and its longest steps where they are known."""
+    image = disk.overlay(bench.base(size="3G"), place / "disk.qcow2")
+    machine = bench.machine(place, image, Hardware(processors=processors), _KERNELS)
+    links = []
+    if shaped:
+        down, up = Link(RATE, DELAY), Link(RATE, DELAY)
+        for address, port in machine.ports.items():
+            links.append(Shaped(port, down, up))
+            machine.ports[address] = links[-1].port
+    try:
+        machine.start()
+        boot = machine.wait_up(300).boot
+        _prepare(machine, bench, binary, top)
+        began = time.monotonic()
+        machine.run(f"{_OURS if who == 'awg-install' else _PEER} > /root/output 2>&1 < /dev/null &", 30)
+        try:
+            machine.wait_up(_LIMIT, not_boot=boot)
+        except Silent as error:
+            raise Silent(f"{error}: {_tail(machine, '/root/output')}") from None
+        while machine.run(_DONE[who], 60).code != 0:
+            if time.monotonic() - began > _LIMIT:
+                raise Silent(f"{who} did not end: {_tail(machine, '/root/output')} {_tail(machine, '/root/peer.log')}")
+            time.sleep(0.5)
+        seconds = time.monotonic() - began
+        kind = machine.run("docker exec wg-easy ip -d link show wg0", 120).out
+        if "amneziawg" not in kind or machine.run("uname -r", 30).out.strip() != _RELEASE:
+            raise Silent(f"{who} ended with something else: {kind}")
+        return seconds, _longest(machine) if who == "awg-install" else []
+    finally:
+        machine.cut_power()
+        machine.server.stop()
+        for link in links:
+            link.stop()
+        (place / "disk.qcow2").unlink(missing_ok=True)
+
+
+def _prepare(machine, bench, binary, top):
+    machine.put("/root/awg-install", binary.read_bytes(), 0o755)
+    machine.put("/root/bench-peer.sh", (top / "scripts/bench-peer.sh").read_bytes(), 0o755)
+    machine.put("/root/amneziawg.ko", standin.module(_RELEASE, bench.material, bench.cache).read_bytes())
+    machine.put("/root/password", "correct horse battery staple\n", 0o600)
+    machine.put("/root/config.yaml", _CONFIG)
+
+
+def _longest(machine, count=10):
+    log = machine.run("cat /var/log/awg-install.log", 60).out
+    done = [event for event in map(json.loads, log.splitlines()) if event.get("type") == "step-done"]
+    return sorted(((event["step"], event["ms"]) for event in done), key=lambda part: -part[1])[:count]
+
+
+def _tail(machine, path):
+    try:
+        return machine.run(f"tail -n 5 {path}", 30).out.strip()
+    except (Rebooted, Silent):
+        return ""
+
+
+def _large(bench):
+    """The lab's image with a layer that no compression makes smaller, up to the size that a real one has."""
+    upstream = bench.registry.layouts[images.UPSTREAM]
+    home = bench.cache / "images" / f"large-{hashlib.sha256(f'{upstream.parent.name} {IMAGE_SIZE}'.encode()).hexdigest()[:16]}"
+    if not home.is_dir():
+        partial = home.with_suffix(".part")
+        shutil.rmtree(partial, ignore_errors=True)
+        variants.enlarged(upstream, partial, random.Random(1).randbytes(IMAGE_SIZE - images.size(upstream)))
+        partial.rename(home)
+    return home
