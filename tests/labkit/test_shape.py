@@ -1,0 +1,88 @@
+"""The link that installations are timed over: never faster than it should be, and nothing is lost on it."""
+
+import hashlib
+import socket
+import threading
+import time
+import unittest
+
+import support  # noqa: F401
+from labkit.shape import Link, Shaped
+
+
+class Echo:
+    """Sends back what comes, and ends with its client."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._echo, args=(client,), daemon=True).start()
+
+    @staticmethod
+    def _echo(client):
+        with client:
+            while block := client.recv(1 << 16):
+                client.sendall(block)
+
+    def stop(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+def there_and_back(port, content):
+    """What comes back of `content`, and after how many seconds."""
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        def send():
+            client.sendall(content)
+            client.shutdown(socket.SHUT_WR)
+
+        threading.Thread(target=send, daemon=True).start()
+        got = bytearray()
+        while block := client.recv(1 << 16):
+            got += block
+    return bytes(got), time.monotonic() - began
+
+
+class TheLink(unittest.TestCase):
+    def setUp(self):
+        self.echo = Echo()
+        self.addCleanup(self.echo.stop)
+
+    def shaped(self, rate, delay):
+        made = Shaped(self.echo.port, Link(rate, delay), Link(1e9, delay))
+        self.addCleanup(made.stop)
+        return made
+
+    def test_a_byte_takes_the_way_there_and_back_twice(self):
+        # Once for the connection, once for itself.
+        got, seconds = there_and_back(self.shaped(1e9, 0.1).port, b"x")
+        self.assertEqual(got, b"x")
+        self.assertGreaterEqual(seconds, 0.2)
+
+    def test_connections_share_the_rate(self):
+        content = bytes(range(256)) * 1000
+        shaped = self.shaped(8e6, 0)
+        results = []
+        began = time.monotonic()
+        threads = [threading.Thread(target=lambda: results.append(there_and_back(shaped.port, content))) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        # Two times 256,000 bytes at a million a second.
+        self.assertGreaterEqual(time.monotonic() - began, 0.5)
+        digest = hashlib.sha256(content).digest()
+        self.assertEqual([hashlib.sha256(got).digest() for got, _ in results], [digest, digest])
+
+
+if __name__ == "__main__":
+    unittest.main()
