@@ -342,10 +342,10 @@ impl Host {
     /// Exclusive lock for as long as the returned value lives; `None` when another run holds it.
     pub fn lock(&self, path: impl AsRef<Path>) -> Result<Option<Flock<File>>> {
         let path = path.as_ref();
+        // Open for reading: a run that has nothing to do writes nothing.
         let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
+            .read(true)
+            .custom_flags(nix::fcntl::OFlag::O_CREAT.bits())
             .mode(0o600)
             .open(self.path(path))
             .map_err(|e| Error::step(format!("{}: cannot be opened", path.display())).cause(e))?;
