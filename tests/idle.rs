@@ -7,9 +7,10 @@ use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
-use support::{Root, engine};
+use support::{Root, engine, program, repository};
 
 /// One listing for each address family.
 const LISTINGS: [&str; 2] = ["iptables-save", "ip6tables-save"];
@@ -90,6 +91,28 @@ fn a_host_without_the_listing_asks_the_script() {
     assert!(root.commands().iter().any(|c| c.ends_with("/opt/wg-easy/firewall.sh check")));
     root.remove("/.fakeroot/firewall");
     root.run(&["--unattended"]).expect(0).says("put the rules of /opt/wg-easy/firewall.sh in place");
+}
+
+/// The same from outside, where strace is installed: no connection leaves the host.
+#[test]
+fn the_bench_counts_what_the_kernel_sees() {
+    let root = Root::installed("");
+    let ran = Command::new(repository().join("scripts/bench-idle"))
+        .args(["--runs", "1", "--engine", "--binary"])
+        .arg(program())
+        .arg("--root")
+        .arg(root.dir())
+        .args(["--", "--unattended"])
+        .output()
+        .expect("the script");
+    let out = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success() && out.contains("\nwall  median "), "{ran:?}");
+    if out.contains("strace is not installed") {
+        return;
+    }
+    assert!(out.contains("\nexit  0\nprocesses started: 2\n"), "{out}");
+    let (_, connections) = out.split_once("\nconnections: 1\n").unwrap_or_else(|| panic!("{out}"));
+    assert_eq!(connections.trim(), format!("1 AF_UNIX {}", root.path(engine::SOCKET).display()));
 }
 
 /// Sees every file that is made, removed, changed, or only opened for writing.

@@ -64,7 +64,8 @@ impl Host {
     }
 
     pub fn read_text(&self, path: impl AsRef<Path>) -> Option<String> {
-        self.read(path).map(|b| String::from_utf8_lossy(&b).into_owned())
+        let lossy = |e: std::string::FromUtf8Error| String::from_utf8_lossy(e.as_bytes()).into_owned();
+        self.read(path).map(|b| String::from_utf8(b).unwrap_or_else(lossy))
     }
 
     pub fn read_trimmed(&self, path: impl AsRef<Path>) -> Option<String> {
