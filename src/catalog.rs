@@ -74,7 +74,7 @@ pub struct Catalog<'a> {
 }
 
 impl<'a> Catalog<'a> {
-    /// `None` where none is configured. With [`Reach::Local`] only what is kept counts.
+    /// `None` where none is configured. Without [`Reach::Network`] only what is kept counts.
     pub fn of(host: &'a Host, config: &'a config::Catalog, reach: Reach) -> Option<Catalog<'a>> {
         let base = config.url.as_ref()?;
         Some(Catalog { host, base, keys: &config.public_keys, arch: facts::arch(host), reach, pace: Pace::default() })
@@ -108,7 +108,7 @@ impl<'a> Catalog<'a> {
     pub fn module(&self, module: &ModuleEntry, progress: Progress) -> Attempt<Vec<u8>> {
         let Artifact { sha256: sum, size, url } = &module.file;
         let path = match self.reach {
-            Reach::Local => fetch::kept(self.host, sum, "").ok_or_else(|| not_asked(url))?,
+            Reach::Files | Reach::Local => fetch::kept(self.host, sum, "").ok_or_else(|| not_asked(url))?,
             Reach::Network => {
                 let wanted = Wanted { url, sha256: Some(sum), limit: *size };
                 fetch::object(self.host, &wanted, self.pace, "", progress)?
@@ -132,7 +132,7 @@ impl<'a> Catalog<'a> {
         let kept = self.kept(&place, &url, read);
         let known = kept.as_ref().map(|(kept, ..)| kept.version.clone()).unwrap_or_default();
         let asked = match self.reach {
-            Reach::Local => Err(not_asked(&url)),
+            Reach::Files | Reach::Local => Err(not_asked(&url)),
             Reach::Network => self.ask(&url, &known, read),
         };
         let (head, content, unasked) = match (asked, kept) {

@@ -16,6 +16,7 @@ pub mod network;
 mod offer;
 pub mod os;
 pub mod root;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -375,6 +376,9 @@ pub struct Service {
 /// How far the probes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
+    /// As `Local`, and apk is not asked either: it reads its whole index for an answer that counts only where
+    /// something is to be installed.
+    Files,
     /// Nothing but this machine; apk's index as it lies in its cache.
     Local,
     /// Asks the package mirror what it has today. Writes only to apk's cache.

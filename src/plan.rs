@@ -61,6 +61,11 @@ impl Plan {
         self.diffs.iter().filter(|d| d.edited)
     }
 
+    /// Whether nothing is left to do, whatever kernels could be had: the best that was asked for is here.
+    pub fn is_last(&self) -> bool {
+        self.steps.is_empty() && !self.choice.degraded && self.choice.open.is_none()
+    }
+
     /// Whether the package mirror has a say: packages are wanted, or a better rung was passed over.
     pub fn needs_mirror(&self) -> bool {
         let packages = |s: &Step| matches!(s, Step::Repository { .. } | Step::Packages { .. } | Step::Kernel { .. });
@@ -82,7 +87,7 @@ pub fn plan(config: &Config, facts: &Facts, receipt: Option<&Receipt>, aim: Aim)
     steps.all(&choice)?;
     let (mut list, diffs) = (steps.list, steps.diffs);
     overlap(&mut list);
-    let mut notes = preflight::notes(config, facts, receipt, &choice);
+    let mut notes = preflight::notes(config, facts, receipt, &choice, !list.is_empty());
     notes.extend(diffs.iter().filter(|d| d.edited).map(|d| format!("{} was edited by hand", d.path)));
     Ok(Plan { schema: SCHEMA, choice, steps: list, diffs, notes })
 }

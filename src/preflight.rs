@@ -59,8 +59,8 @@ pub fn port_stays(config: &Config, facts: &Facts) -> Result<()> {
     }
 }
 
-/// Things worth saying in the plan.
-pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: &Choice) -> Vec<String> {
+/// Things worth saying in the plan. `acts`: it has steps.
+pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: &Choice, acts: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if choice.rung == Rung::Wireguard {
         notes.push("plain WireGuard can be recognised on the wire and blocked".into());
@@ -117,7 +117,7 @@ pub fn notes(config: &Config, facts: &Facts, receipt: Option<&Receipt>, choice: 
     if facts.memory_mib > 0 && facts.memory_mib < LITTLE_MEMORY {
         notes.push(format!("only {} MiB of memory: the container may be killed under load", facts.memory_mib));
     }
-    if facts.apk.as_ref().is_some_and(|a| !a.asked && a.offered_problem.is_none() && a.offered.is_empty()) {
+    if acts && facts.apk.as_ref().is_some_and(|a| !a.asked && a.offered_problem.is_none() && a.offered.is_empty()) {
         notes.push("the repositories were not asked: that they have the packages is an assumption, checked before anything changes".into());
     }
     if let Some(problem) = facts.apk.as_ref().and_then(|a| a.offered_problem.as_ref()) {

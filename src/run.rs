@@ -282,8 +282,8 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
     }
 }
 
-/// What this machine tells by itself is enough for a host that needs nothing; the mirror is asked only
-/// where packages are to be chosen, and then nothing else is looked at twice.
+/// What files and the engine tell is enough for a host that needs nothing. Where something is to be done, apk
+/// is asked for what it has; the mirror only where packages are to be chosen.
 ///
 /// An upgrade begins with the image as it is now in its registry: until then there counts as none.
 fn look_and_plan(
@@ -301,7 +301,7 @@ fn look_and_plan(
     }
     daemon::wait_if_started(host);
     container::wait_for_start(host, &config.container.name.to_string());
-    let (mut facts, mut modules) = look(host, config, Reach::Local, receipt)?;
+    let (mut facts, mut modules) = look(host, config, Reach::Files, receipt)?;
     if stale_image {
         facts.engine.image = None;
         if let Some(https) = &mut facts.https {
@@ -315,7 +315,11 @@ fn look_and_plan(
     {
         facts.engine.image = Some(used);
     }
-    let planned = plan::plan(config, &facts, receipt, aim);
+    let mut planned = plan::plan(config, &facts, receipt, aim);
+    if aim != Aim::Upgrade && !planned.as_ref().is_ok_and(Plan::is_last) {
+        modules.extend(ask_apk(host, config, Reach::Local, aim, &mut facts)?);
+        planned = plan::plan(config, &facts, receipt, aim);
+    }
     if aim == Aim::Boot {
         return Ok((planned?, facts, modules));
     }
@@ -326,11 +330,16 @@ fn look_and_plan(
         return Ok((plan, facts, modules));
     }
     sources::unpack_bundle(host, config)?;
-    if facts.apk.is_some() {
-        facts.apk = Some(facts::apk::probe(host, &facts.os, Reach::Network));
-    }
-    modules.extend(ask_sources(host, config, Reach::Network, &mut facts, false)?);
+    modules.extend(ask_apk(host, config, Reach::Network, aim, &mut facts)?);
     Ok((plan::plan(config, &facts, receipt, aim)?, facts, modules))
+}
+
+/// What apk can get, and the sources once more, which go by the kernels among it.
+fn ask_apk(host: &Host, config: &Config, reach: Reach, aim: Aim, facts: &mut Facts) -> Result<Modules> {
+    if facts.apk.is_some() {
+        facts.apk = Some(facts::apk::probe(host, &facts.os, reach));
+    }
+    if aim == Aim::Boot { Ok(Modules::new()) } else { ask_sources(host, config, reach, facts, false) }
 }
 
 /// The kernel's rung is not to blame: it is the kernel and the mode that the server worked with before.

@@ -125,7 +125,7 @@ const CASES: &[Case] = &[
     ("ports", "fail", "server.port 51820 is taken", |r| {
         std::fs::remove_dir_all(r.path(CONTAINER)).expect("a container");
     }),
-    ("packet filter", "fail", "AWG-ISOLATED has 0 of", |r| r.remove("/.fakeroot/firewall")),
+    ("packet filter", "fail", "AWG-PUBLISHED has 0 of", |r| r.remove("/.fakeroot/firewall")),
     ("other firewalls", "warn", "drops forwarded packets", |r| {
         r.write("/etc/runlevels/default/nftables", "");
         r.write(

@@ -29,7 +29,7 @@ fn rules_are_recorded_placed_at_every_boot_and_taken_away() {
     // Flushed by somebody.
     root.remove(PLACED);
     root.run(&["status", "--detailed-exitcode"]).expect(10).says("put the rules of /opt/wg-easy/firewall.sh in place");
-    root.run(&["doctor"]).expect(10).says("AWG-ISOLATED has 0 of");
+    root.run(&["doctor"]).expect(10).says("AWG-PUBLISHED has 0 of");
     root.run(&["guard"]).expect(0);
     assert!(root.exists(PLACED), "the guard places them again");
     root.install().expect(0).says("nothing to do");

@@ -70,6 +70,9 @@ fn offered(
     instead: &[String],
     reach: Reach,
 ) -> (BTreeMap<String, Vec<String>>, Option<String>) {
+    if reach == Reach::Files {
+        return (BTreeMap::new(), None);
+    }
     let sh = host.shell();
     let mut problem = None;
     let extra: &[String] = &match missing_community(repositories) {

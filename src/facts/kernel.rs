@@ -45,11 +45,13 @@ fn installed(host: &Host) -> Vec<InstalledKernel> {
 pub fn modules(host: &Host) -> Modules {
     let loaded: BTreeSet<String> =
         parse_proc_modules(&host.read_text("/proc/modules").unwrap_or_default()).into_iter().collect();
+    let builtin = host.read_text(format!("/lib/modules/{}/modules.builtin", host.release())).unwrap_or_default();
+    let builtin: BTreeSet<&str> = builtin.lines().filter_map(|l| l.rsplit('/').next()?.strip_suffix(".ko")).collect();
     let interesting = IPTABLES.iter().chain(IP6TABLES).chain(NF_TABLES).chain(&["amneziawg", "wireguard", "tun"]);
     Modules {
         // A built-in module with parameters, or one that is loaded, has a directory here.
         loaded: interesting
-            .filter(|m| loaded.contains(**m) || host.is_dir(format!("/sys/module/{m}")) || builtin(host, m))
+            .filter(|m| loaded.contains(**m) || host.is_dir(format!("/sys/module/{m}")) || builtin.contains(**m))
             .map(|m| m.to_string())
             .collect(),
         amneziawg: host
@@ -72,8 +74,14 @@ pub fn modules(host: &Host) -> Modules {
 
 /// A module is named in `modules.dep` or `modules.builtin`, compressed or not.
 fn lists(index: &str, name: &str) -> bool {
-    let paths = index.lines().map(|l| l.split(':').next().unwrap_or_default());
-    paths.filter_map(module::module_name).any(|n| n == name)
+    let mut paths = index.lines().map(|l| l.split(':').next().unwrap_or_default());
+    paths.any(|path| is_module(path, name))
+}
+
+/// A kernel has five thousand modules: only a file whose name is as long is taken apart.
+fn is_module(path: &str, name: &str) -> bool {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    file.as_bytes().get(name.len()) == Some(&b'.') && module::module_name(path).as_deref() == Some(name)
 }
 
 /// The module file that kmod would load for `release`.
@@ -89,22 +97,13 @@ pub fn installed_module(host: &Host, release: &str) -> Option<InstalledModule> {
         sha256: sha256(&bytes),
         srcversion: inspection.as_ref().and_then(|i| i.srcversion.clone()),
         vermagic_release: inspection.map(|i| i.vermagic.release).unwrap_or_default(),
-        indexed: listed.is_some_and(|l| contains(&binary, l.as_bytes())),
+        indexed: listed.is_some_and(|l| memchr::memmem::find(&binary, l.as_bytes()).is_some()),
         path,
     })
 }
 
 fn is_amneziawg(path: &str) -> bool {
-    module::module_name(path).as_deref() == Some(module::NAME)
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|w| w == needle)
-}
-
-fn builtin(host: &Host, name: &str) -> bool {
-    let file = format!("/lib/modules/{}/modules.builtin", host.release());
-    host.read_text(file).is_some_and(|t| t.lines().any(|l| l.ends_with(&format!("/{name}.ko"))))
+    is_module(path, module::NAME)
 }
 
 /// The names in `/proc/modules` of modules that are live.
@@ -140,6 +139,8 @@ mod tests {
         assert!(!lists(index, "ip_tables"));
         assert!(lists(index, "nft_compat"));
         assert!(lists("kernel/net/ipv4/netfilter/ip_tables.ko\n", "ip_tables"));
+        assert!(lists("kernel/net/ipv4/netfilter/ip-tables.ko.xz:\n", "ip_tables"));
+        assert!(!lists("kernel/net/ipv4/netfilter/ip_tables.ko.bak:\n", "ip_tables"));
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::{IpNet, Ipv4Net};
-use xshell::cmd;
 
-use super::{Network, Os};
-use crate::host::{Host, Limits};
+use super::{Network, Os, rules};
+use crate::host::Host;
 
 /// The values this program may set on every host, in the dotted form of sysctl.conf.
 const SYSCTLS: &[&str] = &["net.ipv4.ip_forward", "net.ipv4.conf.all.src_valid_mark", "net.ipv6.conf.all.forwarding"];
@@ -48,7 +47,7 @@ pub fn probe(host: &Host, os: &Os, directory: &str) -> Network {
         advertised: advertised(host),
         forward_drop: if firewalls.iter().any(|f| f == "nftables") { forward_drop(host) } else { None },
         firewalls,
-        rules: rules(host, &rules_script(directory)),
+        rules: rules::missing(host, &rules_script(directory)),
         routes: parse_routes(&host.read_text("/proc/net/route").unwrap_or_default()),
         container: host.read_text(format!("{directory}/compose.yaml")).and_then(|text| parse_subnet(&text)),
     }
@@ -136,21 +135,6 @@ pub fn drops_forwarded(rules: &str) -> bool {
     let mut chains = plain.split("hook forward").skip(1);
     // The policy follows the hook, before the first rule's braces end the chain.
     chains.any(|after| after.split('}').next().is_some_and(|chain| chain.contains("policy drop")))
-}
-
-/// What is missing of the rules in `script`; nothing where there is none.
-fn rules(host: &Host, script: &str) -> Option<String> {
-    if !host.exists(script) {
-        return None;
-    }
-    let (sh, path) = (host.shell(), host.path(script));
-    let out = host.ask(cmd!(sh, "sh {path} check"), Limits::seconds(30));
-    let said = out.tail(1);
-    Some(match out.ok() {
-        true => String::new(),
-        false if said.is_empty() => "they cannot be looked at".into(),
-        false => said,
-    })
 }
 
 /// Local port and inode of each socket in `state` in a /proc/net/{tcp,udp}{,6} table.

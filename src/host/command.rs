@@ -23,7 +23,7 @@ pub struct Limits {
     pub stdin: Option<Vec<u8>>,
 }
 
-/// What a command left behind. Each stream keeps its last 256 KiB.
+/// What a command left behind. Each stream keeps its last `KEEP` bytes.
 #[derive(Debug, Clone)]
 pub struct Output {
     /// The exit code; 128 + signal when a signal ended it.
@@ -35,7 +35,8 @@ pub struct Output {
     pub shown: String,
 }
 
-const KEEP: usize = 256 * 1024;
+/// Bytes that are kept of a stream.
+pub const KEEP: usize = 256 * 1024;
 /// Between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

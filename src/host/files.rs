@@ -64,7 +64,8 @@ impl Host {
     }
 
     pub fn read_text(&self, path: impl AsRef<Path>) -> Option<String> {
-        self.read(path).map(|b| String::from_utf8_lossy(&b).into_owned())
+        let lossy = |e: std::string::FromUtf8Error| String::from_utf8_lossy(e.as_bytes()).into_owned();
+        self.read(path).map(|b| String::from_utf8(b).unwrap_or_else(lossy))
     }
 
     pub fn read_trimmed(&self, path: impl AsRef<Path>) -> Option<String> {
@@ -342,10 +343,10 @@ impl Host {
     /// Exclusive lock for as long as the returned value lives; `None` when another run holds it.
     pub fn lock(&self, path: impl AsRef<Path>) -> Result<Option<Flock<File>>> {
         let path = path.as_ref();
+        // Open for reading: a run that has nothing to do writes nothing.
         let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
+            .read(true)
+            .custom_flags(nix::fcntl::OFlag::O_CREAT.bits())
             .mode(0o600)
             .open(self.path(path))
             .map_err(|e| Error::step(format!("{}: cannot be opened", path.display())).cause(e))?;

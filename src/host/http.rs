@@ -50,7 +50,7 @@ impl Host {
 
     fn engine(&self, verb: &str, path: &str) -> Reply {
         let began = Instant::now();
-        let reply = if self.is_fake() { self.played_engine(verb, path) } else { self.asked_engine(verb, path) };
+        let reply = if self.plays_engine() { self.played_engine(verb, path) } else { self.asked_engine(verb, path) };
         let status = match &reply {
             Reply::Answer(status, _) => json!(status),
             Reply::Absent => json!("absent"),
@@ -61,12 +61,18 @@ impl Host {
         reply
     }
 
+    /// A fake root's engine is a stand-in program, unless somebody listens where the engine would.
+    fn plays_engine(&self) -> bool {
+        let listens = |m: std::fs::Metadata| std::os::unix::fs::FileTypeExt::is_socket(&m.file_type());
+        self.is_fake() && !self.path(ENGINE_SOCKET).metadata().is_ok_and(listens)
+    }
+
     fn asked_engine(&self, verb: &str, path: &str) -> Reply {
         if !self.exists(ENGINE_SOCKET) {
             return Reply::Absent;
         }
         let client = self.engine.get_or_init(|| {
-            client().unix_socket(ENGINE_SOCKET).timeout(ENGINE_PATIENCE).build().map_err(|e| e.to_string())
+            client().unix_socket(self.path(ENGINE_SOCKET)).timeout(ENGINE_PATIENCE).build().map_err(|e| e.to_string())
         });
         let client = match client {
             Ok(client) => client,

@@ -1,6 +1,7 @@
 //! Work that the engine is asked for, and whose progress it tells line by line.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,7 @@ impl Host {
     /// A POST to the engine's own interface. `each` gets every line of the answer as it comes.
     pub fn engine_post(&self, post: &Post, each: &mut dyn FnMut(&Value)) -> Ended {
         let began = Instant::now();
-        let ended = if self.is_fake() { self.played(post, each) } else { self.asked(post, each) };
+        let ended = if self.plays_engine() { self.played(post, each) } else { self.asked(post, each) };
         let status = match &ended {
             Ended::Whole(status, _) => json!(status),
             Ended::Stalled => json!("stalled"),
@@ -60,7 +61,7 @@ impl Host {
     }
 
     fn asked(&self, post: &Post, each: &mut dyn FnMut(&Value)) -> Ended {
-        let request = match request(ENGINE_SOCKET, post) {
+        let request = match request(&self.path(ENGINE_SOCKET), post) {
             Ok(request) => request,
             Err(why) => return Ended::Broken(why),
         };
@@ -89,7 +90,7 @@ impl Host {
     }
 }
 
-fn request(socket: &str, post: &Post) -> Result<RequestBuilder, String> {
+fn request(socket: &Path, post: &Post) -> Result<RequestBuilder, String> {
     // Of one read: the thread that reads must end by itself where nobody listens to it any more.
     let patience = post.patience + LOOK * 5;
     let client: Client = client().unix_socket(socket).timeout(patience).build().map_err(|e| e.to_string())?;
@@ -198,7 +199,7 @@ mod tests {
             String::from_utf8_lossy(&asked[..n]).into_owned()
         });
         let post = Post { path: "/images/create?tag=15", secret: Some(("x-registry-auth", "c2VjcmV0")), patience };
-        let ended = streamed(request(socket.to_str().unwrap(), &post).unwrap(), patience, stop, each);
+        let ended = streamed(request(&socket, &post).unwrap(), patience, stop, each);
         std::fs::remove_file(&socket).unwrap();
         (ended, engine.join().unwrap())
     }
@@ -277,7 +278,7 @@ mod tests {
         });
         assert!(matches!(ended, Ended::Broken(_)), "{ended:?}");
         let post = Post { path: "/", secret: None, patience: LONG };
-        let nobody = streamed(request("/nonexistent/socket", &post).unwrap(), LONG, &|| false, &mut |_| {});
+        let nobody = streamed(request(Path::new("/nonexistent/socket"), &post).unwrap(), LONG, &|| false, &mut |_| {});
         assert!(matches!(&nobody, Ended::Broken(why) if why.contains("No such file")), "{nobody:?}");
     }
 }
