@@ -240,7 +240,7 @@ fn write(host: &Host, config: &Config, order: &Order, manifest: Manifest, files:
             let opened = host.open(place).map_err(|e| Error::step(format!("{place}: cannot be read")).cause(e))?;
             writer.add(&member.path, member.size, opened)?;
         }
-        let partial = writer.finish()?;
+        let mut partial = writer.finish()?;
         let (size, sha256) = (partial.length(), partial.sha256());
         partial.commit(0o644)?;
         Ok((size, sha256))
