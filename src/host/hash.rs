@@ -4,7 +4,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use ring::digest::{Context, SHA256};
+use sha2::{Digest, Sha256};
 
 /// Bytes that are handed over at a time. Less than that in all is hashed at once, without a thread.
 pub const BLOCK: usize = 256 << 10;
@@ -13,7 +13,7 @@ const WAITING: usize = 4;
 
 /// The lowercase hexadecimal SHA-256 of `bytes`.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(ring::digest::digest(&SHA256, bytes).as_ref())
+    hex(&Sha256::digest(bytes))
 }
 
 pub fn hex(bytes: &[u8]) -> String {
@@ -23,7 +23,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// The sum of bytes that come piece by piece.
 pub struct Hasher {
     /// Of all that no worker has.
-    context: Context,
+    context: Sha256,
     /// What has not been handed over yet.
     block: Vec<u8>,
     worker: Option<Worker>,
@@ -32,12 +32,12 @@ pub struct Hasher {
 struct Worker {
     full: SyncSender<Vec<u8>>,
     empty: Receiver<Vec<u8>>,
-    thread: JoinHandle<Context>,
+    thread: JoinHandle<Sha256>,
 }
 
 impl Default for Hasher {
     fn default() -> Hasher {
-        Hasher { context: Context::new(&SHA256), block: Vec::new(), worker: None }
+        Hasher { context: Sha256::new(), block: Vec::new(), worker: None }
     }
 }
 
@@ -60,7 +60,7 @@ impl Hasher {
         }
         self.context.update(&self.block);
         self.block.clear();
-        hex(self.context.clone().finish().as_ref())
+        hex(&self.context.clone().finalize())
     }
 
     fn hand_over(&mut self) {
@@ -80,7 +80,7 @@ impl Hasher {
 }
 
 impl Worker {
-    fn start(mut context: Context) -> Option<Worker> {
+    fn start(mut context: Sha256) -> Option<Worker> {
         let (full, blocks) = sync_channel::<Vec<u8>>(WAITING);
         let (back, empty) = sync_channel(WAITING);
         let work = move || {
