@@ -117,7 +117,8 @@ impl Copied {
         self.rewind()?;
         for file in &mut self.files {
             let mut hasher = Hasher::default();
-            feed(&mut (&mut self.spool).take(file.size), &mut hasher).map_err(|e| Error::step("the copy cannot be read back").cause(e))?;
+            feed(&mut (&mut self.spool).take(file.size), &mut hasher)
+                .map_err(|e| Error::step("the copy cannot be read back").cause(e))?;
             file.sha256 = hasher.sha256();
         }
         Ok(())

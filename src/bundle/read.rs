@@ -47,11 +47,7 @@ pub trait Taker {
 pub fn vouched(host: &Host, path: &Path, trust: &Trust) -> Result<Vouched<impl Read + Seek + use<>>> {
     let name = path.display().to_string();
     trust.require(&name)?;
-    let fail = |e: std::io::Error| {
-        Error::new(error::Kind::Artifact, format!("bundle {name}: cannot be read"))
-            .cause(e)
-            .remedy("check the path and its permissions")
-    };
+    let fail = |e| unreadable(&name, e);
     let mut file = host.open_named(path).map_err(fail)?;
     let mut hashed = Hashed { host, inner: &mut file, hasher: trust.sha256.is_some().then(Hasher::default) };
     let head = head(&mut hashed, &name)?;
@@ -78,6 +74,33 @@ pub fn vouched(host: &Host, path: &Path, trust: &Trust) -> Result<Vouched<impl R
         Manifest::parse(&head.manifest).map_err(|why| bad(&name, "its manifest cannot be used").cause(why))?;
     file.seek(SeekFrom::Start(0)).map_err(fail)?;
     Ok(Vouched { name, file, manifest, bytes: head.manifest, voucher })
+}
+
+/// Opens a bundle that this program has just written and whose sum it knows: that its manifest and signature are the
+/// ones that were written is all that has to be found out before the members are read.
+pub fn written(
+    host: &Host,
+    path: &Path,
+    sum: &str,
+    manifest: &[u8],
+    signature: Option<&[u8]>,
+) -> Result<Vouched<impl Read + Seek + use<>>> {
+    let name = path.display().to_string();
+    let fail = |e| unreadable(&name, e);
+    let mut file = host.open_named(path).map_err(fail)?;
+    let head = head(&mut file, &name)?;
+    if head.manifest != manifest || head.signature.as_deref() != signature {
+        return Err(bad(&name, "does not begin as it was written"));
+    }
+    let manifest = Manifest::parse(manifest).map_err(|why| bad(&name, "its manifest cannot be used").cause(why))?;
+    file.seek(SeekFrom::Start(0)).map_err(fail)?;
+    Ok(Vouched { name, file, manifest, bytes: head.manifest, voucher: Voucher::Sha256(sum.into()) })
+}
+
+fn unreadable(name: &str, error: std::io::Error) -> Error {
+    Error::new(error::Kind::Artifact, format!("bundle {name}: cannot be read"))
+        .cause(error)
+        .remedy("check the path and its permissions")
 }
 
 impl<R: Read> Vouched<R> {

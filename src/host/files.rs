@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::Host;
-pub use super::hash::{hex, sha256};
 use super::hash::{BLOCK, Hasher};
+pub use super::hash::{hex, sha256};
 use crate::error::{Error, Kind, Result};
 
 /// The lowercase hexadecimal SHA-256 of a file of any size, which is never held whole.
