@@ -151,7 +151,7 @@ fn write_to(
     let done = (|| -> Result<(u64, String)> {
         let sink = write::Sink::new(host.partial_anew(file)?.feed(host), &recipients);
         let written = sink.and_then(|to| copied.archive(manifest, beside, to)).and_then(write::Sink::finish);
-        let partial = written.map_err(fail)?.into_inner();
+        let mut partial = written.map_err(fail)?.into_inner();
         host.boundary();
         let written = (partial.length(), partial.sha256());
         partial.commit(0o600)?;

@@ -79,6 +79,13 @@ impl Opened {
 
 /// Reads a bundle to its end and holds everything against its manifest. Writes nothing.
 pub fn verify(host: &Host, path: &Path, trust: &Trust, progress: Progress) -> Result<Verified> {
+    let mut bundle = read::vouched(host, path, trust)?;
+    check(host, &mut bundle, progress)?;
+    Ok(Verified { manifest: bundle.manifest, voucher: bundle.voucher })
+}
+
+/// Whether every member is what the manifest lists.
+fn check<R: std::io::Read>(host: &Host, bundle: &mut read::Vouched<R>, progress: Progress) -> Result<()> {
     struct Nobody;
     impl read::Taker for Nobody {
         fn begin(&mut self, _: &Member) -> Result<()> {
@@ -92,9 +99,7 @@ pub fn verify(host: &Host, path: &Path, trust: &Trust, progress: Progress) -> Re
         }
         fn bad(&mut self, _: &Member) {}
     }
-    let mut bundle = read::vouched(host, path, trust)?;
-    bundle.members(host, &mut Nobody, progress)?;
-    Ok(Verified { manifest: bundle.manifest, voucher: bundle.voucher })
+    bundle.members(host, &mut Nobody, progress)
 }
 
 /// Unpacks a bundle into the cache, for this host. What an earlier run has left there and is good stays as

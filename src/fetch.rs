@@ -148,7 +148,7 @@ pub fn named_module(host: &Host, module: &config::Module) -> Result<Option<(Stri
 /// Where bytes go.
 trait Sink {
     fn length(&self) -> u64;
-    fn sha256(&self) -> String;
+    fn sha256(&mut self) -> String;
     fn add(&mut self, bytes: &[u8]) -> Result<()>;
     fn restart(&mut self) -> Result<()>;
 }
@@ -157,7 +157,7 @@ impl Sink for Vec<u8> {
     fn length(&self) -> u64 {
         self.len() as u64
     }
-    fn sha256(&self) -> String {
+    fn sha256(&mut self) -> String {
         sha256(self)
     }
     fn add(&mut self, bytes: &[u8]) -> Result<()> {
@@ -174,7 +174,7 @@ impl Sink for Partial {
     fn length(&self) -> u64 {
         self.length()
     }
-    fn sha256(&self) -> String {
+    fn sha256(&mut self) -> String {
         self.sha256()
     }
     fn add(&mut self, bytes: &[u8]) -> Result<()> {
@@ -323,7 +323,7 @@ impl Download<'_> {
         }
     }
 
-    fn is_wanted(&self, sink: &dyn Sink) -> bool {
+    fn is_wanted(&self, sink: &mut dyn Sink) -> bool {
         self.wanted.sha256.is_none_or(|wanted| sink.sha256() == wanted)
     }
 

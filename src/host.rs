@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod files;
+pub mod hash;
 pub mod http;
 pub mod log;
 pub mod partial;

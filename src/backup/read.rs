@@ -4,13 +4,13 @@ use std::io::{BufRead, BufReader, Read, Seek};
 use std::path::Path;
 
 use flate2::bufread::GzDecoder;
-use sha2::{Digest, Sha256};
 use tar::EntryType;
 
 use super::manifest::{File as Listed, MAX_MANIFEST, Manifest, NAME};
 use crate::age;
 use crate::error::{Error, Kind, Result};
-use crate::host::{File, Host, files::hex};
+use crate::host::hash::Hasher;
+use crate::host::{File, Host};
 use crate::unpack::Compression;
 
 /// Bytes that may follow the last file: blocks of zeros that writers of tar archives add.
@@ -111,9 +111,9 @@ impl Archive<'_> {
             if entry.header().size().map_err(io)? != listed.size {
                 return Err(wrong(format!("{:?} has another size than its list says", listed.path)));
             }
-            let mut hashing = Hashing { from: entry.take(listed.size), hasher: Sha256::new(), length: 0 };
+            let mut hashing = Hashing { from: entry.take(listed.size), hasher: Hasher::default(), length: 0 };
             each(listed, &mut hashing)?;
-            if hashing.length != listed.size || hex(&hashing.hasher.finalize()) != listed.sha256 {
+            if hashing.length != listed.size || hashing.hasher.sha256() != listed.sha256 {
                 return Err(wrong(format!("{:?} is not what its list says", listed.path)));
             }
         }
@@ -147,7 +147,7 @@ impl Archive<'_> {
 /// Hashes and counts what is read through it.
 struct Hashing<R: Read> {
     from: R,
-    hasher: Sha256,
+    hasher: Hasher,
     length: u64,
 }
 

@@ -4,14 +4,14 @@ use std::io::{Read, Seek, SeekFrom, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
 use super::manifest::{DATA, Directory, File as Listed, LeftOut, MAX_DATA, Manifest, NAME};
 use super::{BESIDE, DATABASE};
 use crate::age;
 use crate::error::{Error, Result};
-use crate::host::files::{Owner, hex};
+use crate::host::files::{Owner, feed};
+use crate::host::hash::Hasher;
 use crate::host::partial::Feed;
 use crate::host::tree::{Node, What};
 use crate::host::{File, Host, files::sha256};
@@ -116,10 +116,10 @@ impl Copied {
     pub(super) fn hash(&mut self) -> Result<()> {
         self.rewind()?;
         for file in &mut self.files {
-            let mut hasher = Sha256::new();
-            let mut bytes = (&mut self.spool).take(file.size);
-            std::io::copy(&mut bytes, &mut hasher).map_err(|e| Error::step("the copy cannot be read back").cause(e))?;
-            file.sha256 = hex(&hasher.finalize());
+            let mut hasher = Hasher::default();
+            feed(&mut (&mut self.spool).take(file.size), &mut hasher)
+                .map_err(|e| Error::step("the copy cannot be read back").cause(e))?;
+            file.sha256 = hasher.sha256();
         }
         Ok(())
     }

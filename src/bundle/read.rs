@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use tar::{Archive, Entry, EntryType};
 
 use super::manifest::{self, Kind, Manifest, Member};
@@ -13,12 +12,13 @@ use super::trust::{Trust, Voucher};
 use super::{MANIFEST, SIGNATURE};
 use crate::error::{self, Error, Result};
 use crate::fetch::Progress;
-use crate::host::{Host, files::hex, files::sha256};
+use crate::host::Host;
+use crate::host::hash::{BLOCK, Hasher, sha256};
 use crate::module;
 use crate::unpack::Compression;
 
-const CHUNK: usize = 64 << 10;
-const BLOCK: usize = 512;
+/// Bytes of a header.
+const HEADER: usize = 512;
 const SIGNATURE_LIMIT: u64 = 4 << 10;
 /// Zeros that may follow the last member: what tar fills its last record with, with room to spare.
 const TAIL_LIMIT: usize = 64 << 10;
@@ -47,13 +47,9 @@ pub trait Taker {
 pub fn vouched(host: &Host, path: &Path, trust: &Trust) -> Result<Vouched<impl Read + Seek + use<>>> {
     let name = path.display().to_string();
     trust.require(&name)?;
-    let fail = |e: std::io::Error| {
-        Error::new(error::Kind::Artifact, format!("bundle {name}: cannot be read"))
-            .cause(e)
-            .remedy("check the path and its permissions")
-    };
+    let fail = |e| unreadable(&name, e);
     let mut file = host.open_named(path).map_err(fail)?;
-    let mut hashed = Hashed { host, inner: &mut file, hasher: trust.sha256.is_some().then(Sha256::new) };
+    let mut hashed = Hashed { host, inner: &mut file, hasher: trust.sha256.is_some().then(Hasher::default) };
     let head = head(&mut hashed, &name)?;
     let voucher = match &trust.sha256 {
         // The bytes of the manifest that is in memory now are among those that were hashed, whatever
@@ -78,6 +74,33 @@ pub fn vouched(host: &Host, path: &Path, trust: &Trust) -> Result<Vouched<impl R
         Manifest::parse(&head.manifest).map_err(|why| bad(&name, "its manifest cannot be used").cause(why))?;
     file.seek(SeekFrom::Start(0)).map_err(fail)?;
     Ok(Vouched { name, file, manifest, bytes: head.manifest, voucher })
+}
+
+/// Opens a bundle that this program has just written and whose sum it knows: that its manifest and signature are the
+/// ones that were written is all that has to be found out before the members are read.
+pub fn written(
+    host: &Host,
+    path: &Path,
+    sum: &str,
+    manifest: &[u8],
+    signature: Option<&[u8]>,
+) -> Result<Vouched<impl Read + Seek + use<>>> {
+    let name = path.display().to_string();
+    let fail = |e| unreadable(&name, e);
+    let mut file = host.open_named(path).map_err(fail)?;
+    let head = head(&mut file, &name)?;
+    if head.manifest != manifest || head.signature.as_deref() != signature {
+        return Err(bad(&name, "does not begin as it was written"));
+    }
+    let manifest = Manifest::parse(manifest).map_err(|why| bad(&name, "its manifest cannot be used").cause(why))?;
+    file.seek(SeekFrom::Start(0)).map_err(fail)?;
+    Ok(Vouched { name, file, manifest, bytes: head.manifest, voucher: Voucher::Sha256(sum.into()) })
+}
+
+fn unreadable(name: &str, error: std::io::Error) -> Error {
+    Error::new(error::Kind::Artifact, format!("bundle {name}: cannot be read"))
+        .cause(error)
+        .remedy("check the path and its permissions")
 }
 
 impl<R: Read> Vouched<R> {
@@ -155,9 +178,9 @@ fn one(
     taker: &mut dyn Taker,
     progress: &mut dyn FnMut(u64),
 ) -> std::result::Result<(), Failed> {
-    let (mut hasher, mut length) = (Sha256::new(), 0);
+    let (mut hasher, mut length) = (Hasher::default(), 0);
     let mut whole = matches!(kind, Kind::Module { .. }).then(Vec::new);
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = vec![0; BLOCK];
     loop {
         host.go_on()?;
         let read = entry.read(&mut chunk).map_err(|e| Failed::Member(e.to_string()))?;
@@ -176,7 +199,7 @@ fn one(
     if length != member.size {
         return Err(Failed::Member(format!("it is cut off after {length} of {} bytes", member.size)));
     }
-    let got = hex(&hasher.finalize());
+    let got = hasher.sha256();
     if got != member.sha256 {
         return Err(Failed::Member(format!("its SHA-256 is {got}, wanted {}", member.sha256)));
     }
@@ -212,7 +235,7 @@ struct Head {
 fn head(file: &mut impl Read, name: &str) -> Result<Head> {
     let broken = |e: std::io::Error| bad(name, "is cut off or damaged").cause(e);
     let mut first = Vec::new();
-    file.by_ref().take(BLOCK as u64).read_to_end(&mut first).map_err(broken)?;
+    file.by_ref().take(HEADER as u64).read_to_end(&mut first).map_err(broken)?;
     if let Some(why) = no_tar(&first) {
         return Err(bad(name, why));
     }
@@ -319,7 +342,7 @@ fn bad(name: &str, what: impl std::fmt::Display) -> Error {
 struct Hashed<'a, R> {
     host: &'a Host,
     inner: R,
-    hasher: Option<Sha256>,
+    hasher: Option<Hasher>,
 }
 
 impl<R: Read> Read for Hashed<'_, R> {
@@ -335,11 +358,11 @@ impl<R: Read> Read for Hashed<'_, R> {
 impl<R: Read> Hashed<'_, R> {
     /// Reads what is left; the SHA-256 of all.
     fn finish(mut self) -> std::io::Result<String> {
-        let mut chunk = vec![0; CHUNK];
+        let mut chunk = vec![0; BLOCK];
         while self.read(&mut chunk)? > 0 {
             self.host.go_on().map_err(|e| std::io::Error::other(e.message))?;
         }
-        Ok(self.hasher.map(|h| hex(&h.finalize())).unwrap_or_default())
+        Ok(self.hasher.map(|mut h| h.sha256()).unwrap_or_default())
     }
 }
 

@@ -8,24 +8,33 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
-use sha2::{Digest, Sha256};
 
 use super::Host;
+use super::hash::{BLOCK, Hasher};
+pub use super::hash::{hex, sha256};
 use crate::error::{Error, Kind, Result};
 
-/// Bytes that are compared at a time.
-const BLOCK: usize = 1 << 16;
-
-/// The lowercase hexadecimal SHA-256 of `bytes`.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+/// The lowercase hexadecimal SHA-256 of a file of any size, which is never held whole.
+pub fn sha256_all(mut file: File) -> Option<String> {
+    let mut hasher = Hasher::default();
+    feed(&mut file, &mut hasher).ok()?;
+    Some(hasher.sha256())
 }
 
-/// The same of a file of any size, which is never held whole.
-pub fn sha256_all(mut file: File) -> Option<String> {
-    let mut hasher = Sha256::new();
-    std::io::copy(&mut file, &mut hasher).ok()?;
-    Some(hex(&hasher.finalize()))
+/// Hashes all that is left to read; tells how many bytes that were.
+pub fn feed(from: &mut impl Read, hasher: &mut Hasher) -> std::io::Result<u64> {
+    let (mut buffer, mut length) = (vec![0; BLOCK], 0);
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(length),
+            Ok(read) => {
+                hasher.update(&buffer[..read]);
+                length += read as u64;
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// Whether two files hold the same.
@@ -43,10 +52,6 @@ pub fn are_equal(mut a: File, mut b: File) -> std::io::Result<bool> {
             Err(e) => return Err(e),
         }
     }
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Owner, group and permission bits of a file.

@@ -5,10 +5,9 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::Host;
-use super::files::{hex, sync_dir};
+use super::files::{feed, sync_dir};
+use super::hash::Hasher;
 use crate::error::{Error, Result};
 
 /// What has arrived so far, hashed as it came.
@@ -19,7 +18,7 @@ pub struct Partial {
     place: PathBuf,
     beside: PathBuf,
     length: u64,
-    hasher: Sha256,
+    hasher: Hasher,
 }
 
 impl Host {
@@ -39,8 +38,8 @@ impl Host {
             .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
             .open(&beside)
             .map_err(fail)?;
-        let mut hasher = Sha256::new();
-        let length = std::io::copy(&mut file, &mut hasher).map_err(fail)?;
+        let mut hasher = Hasher::default();
+        let length = feed(&mut file, &mut hasher).map_err(fail)?;
         Ok(Partial { file, name: path.into(), place, beside, length, hasher })
     }
 }
@@ -61,8 +60,8 @@ impl Partial {
     }
 
     /// The lowercase hexadecimal SHA-256 of them.
-    pub fn sha256(&self) -> String {
-        hex(&self.hasher.clone().finalize())
+    pub fn sha256(&mut self) -> String {
+        self.hasher.sha256()
     }
 
     pub fn add(&mut self, bytes: &[u8]) -> Result<()> {
@@ -75,7 +74,7 @@ impl Partial {
     /// Forgets what has arrived.
     pub fn restart(&mut self) -> Result<()> {
         self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0))).map_err(|e| failed(&self.name, e))?;
-        self.hasher = Sha256::new();
+        self.hasher = Hasher::default();
         self.length = 0;
         Ok(())
     }

@@ -7,8 +7,8 @@ use super::signature::{self, Signature};
 use super::vermagic::Vermagic;
 use super::{FETCH_AGAIN, Limits, Machine, abi, bad};
 use crate::error::Result;
+use crate::host::hash;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,10 +54,10 @@ pub fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<(Inspection, Cow<'a,
     let (compression, plain) = unpack(bytes, limits)?;
     let module = Parsed::of(&plain)?;
     let (imports, unversioned, weak) = module.imports()?;
-    let sha256 = sha256_hex(bytes);
+    let sha256 = hash::sha256(bytes);
     let uncompressed_sha256 = match compression {
         Compression::None => sha256.clone(),
-        _ => sha256_hex(&plain),
+        _ => hash::sha256(&plain),
     };
     let info = &module.info;
     let depends = info.one("depends")?.unwrap_or_default();
@@ -186,8 +186,4 @@ fn own_struct(elf: &Elf<'_>, name: &str) -> Result<u64> {
             .remedy("it was altered after it was built: take the original"));
     }
     Ok(data.len() as u64)
-}
-
-fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -77,11 +77,13 @@ fn releases(config: &Config, facts: &Facts, listed: &[(String, bool)]) -> Vec<St
     // The preferred one only where its kernel can be had at all.
     list.extend(Some(PREFERRED.to_string()).filter(|p| offered.contains(p) || listed.contains(&(p.clone(), true))));
     for release in offered.iter().cloned().chain(kernels) {
+        if list.len() >= RELEASES {
+            break;
+        }
         if !list.contains(&release) {
             list.push(release);
         }
     }
-    list.truncate(RELEASES);
     list
 }
 
