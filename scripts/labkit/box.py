@@ -25,10 +25,9 @@ KEY = (
 _SIZE_GIB = 2
 _BOOT_LIMIT = 300
 _PACKAGES = ["openssh-client", "opendoas", "libpam-modules"]
-_WANTED = ("usr/bin/scp", "usr/bin/ssh-keygen", "usr/bin/doas", "usr/lib/x86_64-linux-gnu/security/pam_permit.so",
-           "usr/lib/x86_64-linux-gnu/security/pam_deny.so")
-# Debian's doas asks PAM, as Alpine's does not; a password is never right.
-_PAM = "auth required pam_deny.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
+_WANTED = ("usr/bin/scp", "usr/bin/ssh-keygen", "usr/bin/doas", "usr/lib/x86_64-linux-gnu/security/pam_permit.so")
+# Debian's doas asks PAM, as Alpine's does not; who may do what is in doas.conf alone.
+_PAM = "auth required pam_permit.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
 _DOAS = "permit nopass vagrant\n"
 # The password `*` matches none, and does not lock the user out, as the `!` of adduser does.
 _USER = """\

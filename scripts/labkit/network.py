@@ -6,6 +6,7 @@ on a bridge of its own, and nothing else can be reached from it.
 
 import os
 import subprocess
+from pathlib import Path
 
 from . import standin
 from .channel import Silent
@@ -14,6 +15,7 @@ from .meter import Meter
 
 NAME = "awg-lab"
 ADDRESS = "10.0.2.0/24"
+_BRIDGE = Path("/sys/class/net") / NAME
 _MASK = "255.255.255.0"
 _URI = "qemu:///system"
 _RELEASE = "6.12.50-0-lts"
@@ -36,9 +38,8 @@ class Services:
         self._relays = {}
         self._server, ports = bench.services(_KERNELS)
         self.module = standin.module(_RELEASE, bench.material, bench.cache)
-        # One that was left by a lab that was killed.
-        _virsh("net-destroy", NAME, check=False)
-        _virsh("net-create", "/dev/stdin", text=_XML)
+        if not _BRIDGE.exists():
+            _virsh("net-create", "/dev/stdin", text=_XML)
         try:
             for place, target in ports.items():
                 address, port = place.split(":")
@@ -62,7 +63,9 @@ class Services:
         for relay in self._relays.values():
             relay.stop()
         self._server.stop()
-        _virsh("net-destroy", NAME, check=False)
+        # A machine that is on it would lose its address, and Vagrant the machine.
+        if not any(_BRIDGE.glob("brif/vnet*")):
+            _virsh("net-destroy", NAME, check=False)
 
 
 def _virsh(*words, text=None, check=True):
