@@ -13,7 +13,6 @@ from pathlib import Path
 
 from . import disk, sshd
 from .channel import Silent
-from .machine import Machine
 from .network import ADDRESS, NAME
 
 # Vagrant's own; its private half is public as well.
@@ -34,11 +33,12 @@ _USER = """\
 tar -xf /tmp/vagrant.tar -C / && rm /tmp/vagrant.tar && chmod 4755 /usr/bin/doas &&
 adduser -D -s /bin/sh vagrant && sed -i 's/^vagrant:!/vagrant:*/' /etc/shadow && chown -R vagrant: /home/vagrant
 """
-# Host keys are the next machine's own. The lab's hand in the guest goes last: it obeys once more.
-_LEAVE = f"""\
-rc-service sshd stop && rm -rf {sshd.HOST_KEY}* /root/.ssh /root/.ash_history /tmp/* /var/lib/misc/* &&
+# The lab's hand in the guest goes last: it obeys once more.
+_LEAVE = """\
+rm -rf /root/.ssh /root/.ash_history /tmp/* /var/lib/misc/* &&
 sed -i "/lab-agent/d; /^# The lab's own line/d" /etc/inittab && rm /usr/libexec/lab-agent && : > /var/log/messages
 """
+# No host key is ever made here, or its blocks would be in the box: each machine makes its own.
 _SERVICE_KEY = f"""\
 start_pre() {{
 	mkdir -p -m 0755 /run/sshd
@@ -66,7 +66,7 @@ def make(bench, out):
     try:
         machine.start()
         machine.wait_up(_BOOT_LIMIT)
-        _furnish(machine, bench.cache, scratch)
+        _furnish(machine, bench.cache)
         machine.shut_down()
     finally:
         machine.cut_power()
@@ -95,10 +95,8 @@ def pack(image, out):
             archive.addfile(member, content)
 
 
-def _furnish(machine: Machine, cache, scratch):
-    host_key = scratch / "host-key"
-    sshd.make_key(host_key)
-    sshd.put(machine, cache, host_key, KEY)
+def _furnish(machine, cache):
+    sshd.put(machine, cache, None, KEY)
     machine.put("/tmp/vagrant.tar", sshd.programs(cache, _PACKAGES, _WANTED))
     machine.put("/etc/pam.d/doas", _PAM)
     machine.put("/etc/doas.conf", _DOAS, 0o400)

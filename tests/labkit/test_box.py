@@ -5,14 +5,32 @@ import tarfile
 import tempfile
 import unittest
 from pathlib import Path
+from unittest.mock import patch
 from xml.etree import ElementTree
 
 from support import REPOSITORY
 
 from labkit import box, network, sshd
-from labkit.machine import REGISTRY_ADDRESS, REPOSITORY_ADDRESS
+from labkit.machine import REGISTRY_ADDRESS, REPOSITORY_ADDRESS, Result
 
 PRIVATE = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----")
+
+
+class _Guest:
+    """Keeps what it is given in place of a machine."""
+
+    def __init__(self):
+        self.files, self.scripts = {}, []
+
+    def put(self, path, content, mode=0o644):
+        self.files[path] = content
+
+    def get(self, path):
+        return self.files[path].encode()
+
+    def run(self, script, limit=60):
+        self.scripts.append(script)
+        return Result(0, "", "")
 
 
 class Packed(unittest.TestCase):
@@ -53,15 +71,13 @@ class Guest(unittest.TestCase):
         done = subprocess.run(["ssh-keygen", "-l", "-E", "md5", "-f", "-"], input=box.KEY, text=True, capture_output=True)
         self.assertIn("MD5:dd:3b:b8:2e:85:04:06:e9:ab:ff:a8:0a:c0:04:6e:d6", done.stdout)
 
-    def test_host_keys_leave_before_it_is_packed(self):
-        with tempfile.TemporaryDirectory() as root:
-            place = Path(root) / "etc/ssh"
-            place.mkdir(parents=True)
-            for name in ("ssh_host_ed25519_key", "ssh_host_ed25519_key.pub", "sshd_config"):
-                (place / name).write_text("x")
-            removal = re.search(r"rm -rf (\S+)", box._LEAVE)[1]
-            subprocess.run(["sh", "-c", f"rm -rf {root}{removal}"], check=True)
-            self.assertEqual([path.name for path in place.iterdir()], ["sshd_config"])
+    def test_no_host_key_is_put_into_it(self):
+        guest = _Guest()
+        with patch.object(sshd, "programs", return_value=b""):
+            box._furnish(guest, Path("/nowhere"))
+        self.assertIn("/etc/ssh/sshd_config", guest.files)
+        self.assertNotIn(sshd.HOST_KEY, guest.files)
+        self.assertEqual([script for script in guest.scripts if "rc-service sshd start" in script], [])
 
     def test_the_service_makes_a_host_key_once(self):
         with tempfile.TemporaryDirectory() as root:
