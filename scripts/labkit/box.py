@@ -51,6 +51,8 @@ Vagrant.configure("2") do |config|
   config.vm.provider :libvirt do |libvirt|
     libvirt.management_network_name = "{NAME}"
     libvirt.management_network_address = "{ADDRESS}"
+    # The services make it, and end it.
+    libvirt.management_network_keep = true
   end
 end
 """
