@@ -1,6 +1,5 @@
 #!/bin/sh
-# In the machine, as root: installs without a question. The restart, where one is needed, is left to this script:
-# it is the connection's end as well.
+# In the machine, as root: installs without a question. The restart, where one is needed, is left to restart.rb.
 set -eu
 install -m 0755 /tmp/awg-install /root/awg-install
 set -- --unattended --no-reboot --config /tmp/awg-install.yaml
@@ -8,11 +7,8 @@ if [ -f /tmp/amneziawg.ko ]; then set -- "$@" --module-source file --module-path
 code=0
 /root/awg-install "$@" || code=$?
 case $code in
-	# 7: a restart is needed. Vagrant waits for the machine in its next step.
-	7)
-		cat /proc/sys/kernel/random/boot_id > /root/boot-before
-		nohup sh -c 'sleep 3; reboot' > /dev/null 2>&1 &
-		;;
+	# 7: a restart is needed.
+	7) : > /run/awg-restart ;;
 	# 8: below the top of the ladder; the checks say whether that was to be.
 	0 | 8) ;;
 	*) exit "$code" ;;

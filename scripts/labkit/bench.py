@@ -46,6 +46,11 @@ class Bench:
     def machine(self, directory, image, hardware, kernels, catalog_server=None, gate=None):
         """A machine that reaches its repository, with these kernels, the registry (through its
         gate, where it has one), and the catalog where it has one."""
+        server, ports = self.services(kernels, catalog_server, gate)
+        return Machine(directory, image, hardware, ports, server)
+
+    def services(self, kernels, catalog_server=None, gate=None):
+        """The repository's server, and where each address that a guest knows leads on loopback."""
         server = repository.Server(self.repository.offer(kernels))
         for name in kernels:
             if name.endswith(toolchain.SUFFIX):
@@ -55,7 +60,7 @@ class Bench:
                  f"{REGISTRY_ADDRESS}:443": (gate or self.registry).port}
         if catalog_server:
             ports[f"{CATALOG_ADDRESS}:443"] = catalog_server.port
-        return Machine(directory, image, hardware, ports, server)
+        return server, ports
 
     def catalog(self, directory, program=None):
         """A catalog, empty, that serves from `directory` until it is stopped."""

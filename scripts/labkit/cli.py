@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from . import cuts, debs, disk, fleet, keeper, material, provisioning, runner, scenario, setup
+from . import box, cuts, debs, disk, fleet, keeper, material, network, provisioning, runner, scenario, setup
 from .bench import cache_directory
 from .channel import Silent
 
@@ -20,7 +20,7 @@ def main(arguments):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cache = cache_directory()
     problem = setup.ensure()
-    if not problem and options.action in (_run, _up, _cuts, _fleet, _bench) and os.geteuid() != 0:
+    if not problem and options.action in (_run, _up, _cuts, _fleet, _bench, _box, _services) and os.geteuid() != 0:
         problem = "the lab makes device nodes and file owners; run it as root"
     try:
         if problem and options.action is _run and options.scenarios:
@@ -86,6 +86,15 @@ def _parser():
     compare.add_argument("--log", metavar="DIR", help="where to write console logs")
     compare.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
     compare.set_defaults(action=_bench)
+
+    made = commands.add_parser("box", help="make a box for Vagrant with libvirt")
+    made.add_argument("--out", metavar="FILE", help="default: where `services` looks for it")
+    made.set_defaults(action=_box)
+
+    serve = commands.add_parser("services", help="serve Vagrant's machines on a network of libvirt, while a command runs")
+    serve.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND",
+                       help="AWG_BOX and AWG_MODULE are set for it; none: until Ctrl-C")
+    serve.set_defaults(action=_services)
 
     shell = commands.add_parser("shell", help="console of a running machine, or one command in it")
     shell.add_argument("name")
@@ -194,6 +203,37 @@ def _bench(options, cache):
         return provisioning.run(bench, binary, TOP, place, options.rounds, options.processors)
     finally:
         bench.close()
+
+
+def _box(options, cache):
+    out = Path(options.out).resolve() if options.out else _box_place(cache)
+    bench = runner.make_bench(cache)
+    try:
+        box.make(bench, out)
+    finally:
+        bench.close()
+    print(out)
+    return 0
+
+
+def _services(options, cache):
+    place = _box_place(cache)
+    bench = runner.make_bench(cache)
+    try:
+        if not place.is_file():
+            box.make(bench, place)
+        services = network.Services(bench)
+        try:
+            return services.run(options.command or ["sleep", "infinity"], place)
+        finally:
+            services.close()
+            print(f"lab: {services.story}", file=sys.stderr)
+    finally:
+        bench.close()
+
+
+def _box_place(cache):
+    return cache / "box" / "awg-lab.box"
 
 
 def _shell(options, cache):

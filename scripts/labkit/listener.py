@@ -1,4 +1,4 @@
-"""A port on loopback that leads somewhere else."""
+"""A port that leads somewhere else; on loopback, unless another address is wanted."""
 
 import socket
 import threading
@@ -7,9 +7,9 @@ import threading
 class Listener:
     """Serves every connection to `port` in a thread of its own, by `_serve`."""
 
-    def __init__(self):
+    def __init__(self, address=("127.0.0.1", 0)):
         self._lock = threading.Lock()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(address)
         self.port = self._listener.getsockname()[1]
 
     def _listen(self):

@@ -19,11 +19,11 @@ class Count:
 
 
 class Meter(Listener):
-    """Relays connections to `port` on loopback; `port` of its own is where the machine is led.
-    Sent and received are meant as the machine sees them."""
+    """Relays connections to port `target` on loopback; the machine is led to `port` of its own, or to
+    `address`. Sent and received are meant as the machine sees them."""
 
-    def __init__(self, target):
-        super().__init__()
+    def __init__(self, target, address=("127.0.0.1", 0)):
+        super().__init__(address)
         self._target = target
         self.count, self.sources = Count(), set()
         self._listen()
