@@ -26,21 +26,21 @@ pub(super) struct Copied {
 
 /// Where the archive goes: as it is, or encrypted.
 pub(super) enum Sink<'a> {
-    Plain(Feed<'a>),
+    Plain(Box<Feed<'a>>),
     Sealed(Box<age::Writer<Feed<'a>>>),
 }
 
 impl<'a> Sink<'a> {
     pub(super) fn new(feed: Feed<'a>, recipients: &[age::PublicKey]) -> std::io::Result<Sink<'a>> {
         match recipients.is_empty() {
-            true => Ok(Sink::Plain(feed)),
+            true => Ok(Sink::Plain(Box::new(feed))),
             false => age::Writer::new(feed, recipients).map(|w| Sink::Sealed(Box::new(w))),
         }
     }
 
     pub(super) fn finish(self) -> std::io::Result<Feed<'a>> {
         match self {
-            Sink::Plain(feed) => Ok(feed),
+            Sink::Plain(feed) => Ok(*feed),
             Sink::Sealed(writer) => writer.finish(),
         }
     }
