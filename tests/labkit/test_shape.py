@@ -6,35 +6,23 @@ import threading
 import time
 import unittest
 
-import support  # noqa: F401
+from support import REPOSITORY  # noqa: F401  (finds labkit)
+
+from labkit.listener import Listener
 from labkit.shape import Link, Shaped
 
 
-class Echo:
+class Echo(Listener):
     """Sends back what comes, and ends with its client."""
 
     def __init__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__()
+        self._listen()
 
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._echo, args=(client,), daemon=True).start()
-
-    @staticmethod
-    def _echo(client):
+    def _serve(self, client):
         with client:
             while block := client.recv(1 << 16):
                 client.sendall(block)
-
-    def stop(self):
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
 
 
 def there_and_back(port, content):
