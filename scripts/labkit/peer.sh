@@ -115,7 +115,7 @@ again() {
 }
 
 reach() { # name, address
-	answer=$(timeout 6 ip netns exec peer chroot "$image" wget -q -T 5 -O - "http://$2/" 2>&1)
+	answer=$(timeout 16 ip netns exec peer chroot "$image" wget -q -T 15 -O - "http://$2/" 2>&1)
 	# A page that sends elsewhere has answered.
 	case $answer in
 		outside | inside | host | *stand-in*) echo "$1 reached" ;;
