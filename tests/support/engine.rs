@@ -48,8 +48,13 @@ fn serve(mut stream: UnixStream, seen: &Asked, dir: PathBuf) -> std::io::Result<
             .output()?;
         let text = String::from_utf8_lossy(&answer.stdout);
         let (status, body) = text.split_once('\n').unwrap_or(("500", "{}"));
-        let head = "Content-Type: application/json\r\nContent-Length";
-        write!(stream, "HTTP/1.1 {status} Said\r\n{head}: {}\r\n\r\n{body}", body.len())?;
+        // These have no body, and whatever followed them would be taken for the next answer.
+        let (length, body) = match status {
+            "204" | "304" => (String::new(), ""),
+            _ => (format!("Content-Length: {}\r\n", body.len()), body),
+        };
+        let answer = format!("HTTP/1.1 {status} Said\r\nContent-Type: application/json\r\n{length}\r\n{body}");
+        stream.write_all(answer.as_bytes())?;
     }
     Ok(())
 }
