@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Bytes so far, and bytes in all where that is known.
 type At = Arc<Mutex<Option<(u64, Option<u64>)>>>;
 
-/// Pulls that are under way. What is left of them when this is dropped is given up.
+/// Pulls that are under way: each is ended by `settle` or `give_up`.
 #[derive(Default)]
 pub struct Beside {
     pulls: Vec<Pull>,
@@ -41,7 +41,7 @@ struct Pull {
 }
 
 impl Beside {
-    /// Starts one that is recorded as begun. `again`: an earlier attempt was cut off.
+    /// Starts one that is recorded as begun; `before` is what the receipt said of it until then.
     pub fn start(&mut self, run: &Run, step: &Step, image: &ImageRef, before: Option<State>) {
         let (at, give_up) = (At::default(), Arc::new(AtomicBool::new(false)));
         let mut host = run.host.beside(Arc::clone(&give_up));
