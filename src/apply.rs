@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use xshell::cmd;
 
-use crate::beside::{self, Beside};
+use crate::beside::Beside;
 use crate::change;
 use crate::config::{Config, ImageRef};
 use crate::error::{Error, Result};
@@ -97,8 +97,16 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     change::record(host, step, &directory, receipt)?;
     wayback::ahead(host, run.config, step, receipt)?;
     let acted = act(run, plan, receipt, step, started, before == Some(State::Started));
-    if matches!(step, Step::Pull { .. }) {
-        return beside::record(run, receipt, step, before, acted);
+    conclude(run, receipt, step, before, acted)
+}
+
+/// Records what came of a step; `before` is what the receipt said of it until it was begun.
+pub fn conclude(run: &Run, receipt: &mut Receipt, step: &Step, before: Option<State>, acted: Result<()>) -> Result<()> {
+    let (host, id) = (run.host, step.id());
+    if acted.is_err() && matches!(step, Step::Pull { .. }) {
+        // It has left nothing behind: what the operator loads by hand meanwhile is not to be distrusted.
+        receipt.take_back(&id, before);
+        receipt.save(host)?;
     }
     acted?;
     // What tools have written is on the disk before the receipt says that it is: few of them see to that.

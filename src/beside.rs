@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::apply::{Failed, Run};
+use crate::apply::{Failed, Run, conclude};
 use crate::config::ImageRef;
 use crate::error::{Error, Result};
 use crate::host::Progress;
@@ -112,29 +112,10 @@ impl Pull {
         drop(progress);
         let ended =
             self.thread.join().unwrap_or_else(|_| Err(Error::step(format!("pulling {} broke off", self.image))));
-        match record(run, receipt, &self.step, self.before, ended) {
+        match conclude(run, receipt, &self.step, self.before, ended) {
             Ok(()) => run.report.beside_done(&self.step, self.began.elapsed()),
             Err(error) => return Err(Box::new(Failed { step: self.step, error })),
         }
         Ok(())
-    }
-}
-
-/// What came of a pull. One that failed has left nothing behind: what the operator loads by hand meanwhile is not to be
-/// distrusted.
-pub fn record(run: &Run, receipt: &mut Receipt, step: &Step, before: Option<State>, ended: Result<()>) -> Result<()> {
-    let id = step.id();
-    match ended {
-        Ok(()) => {
-            // What the engine has written is on the disk before the receipt says that it is.
-            run.host.sync();
-            receipt.finish(&id);
-            receipt.save(run.host)
-        }
-        Err(error) => {
-            receipt.take_back(&id, before);
-            receipt.save(run.host)?;
-            Err(error)
-        }
     }
 }
