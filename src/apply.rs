@@ -56,6 +56,8 @@ fn each(run: &Run, plan: &Plan, receipt: &mut Receipt, beside: &mut Beside) -> s
         run.host.go_on().map_err(|e| failed(step, e))?;
         // What has failed meanwhile is told before more is changed.
         beside.settle(run, receipt, !step.goes_beside_a_pull())?;
+        // The signal may have come while a pull was waited for, too late to end it.
+        run.host.go_on().map_err(|e| failed(step, e))?;
         let began = Instant::now();
         run.report.step(index + 1, total, step);
         if planned.beside {

@@ -192,7 +192,8 @@ fn a_signal_stops_between_steps_and_the_next_run_goes_on() {
         );
         let receipt = root.json("/var/lib/awg-install/receipt.json");
         let begun = |kind: &str| receipt["steps"].to_string().contains(&format!("\"id\":\"{kind}:"));
-        assert!(begun("pull") && !begun("extract") && !begun("arm"), "what waits for the pull was not begun");
+        assert!(begun("pull"), "{receipt:#}");
+        assert!(!begun("extract") && !begun("arm"), "what waits for the pull was begun: {receipt:#}");
         assert_eq!(receipt["outcome"], "running");
         root.write("/.fakeroot/knobs", "");
         root.install().expect(0).says("scheduled");
