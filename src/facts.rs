@@ -277,6 +277,18 @@ impl EngineSettings {
     }
 }
 
+impl Engine {
+    /// Docker can check a container's health more often while it starts since version 25 (moby's API 1.44, which
+    /// compose asks for). One that is still to be installed is Alpine's: 26 or later in every release that gets fixes.
+    pub fn knows_start_interval(&self) -> bool {
+        let major = self.version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        match major {
+            Some(major) => major >= 25 && self.emulated_by.is_none(),
+            None => self.version.is_empty(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineNetwork {
     pub name: String,

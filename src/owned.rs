@@ -108,6 +108,8 @@ pub struct Inputs<'a> {
     /// What the image starts; empty as long as it is not here.
     pub command: Vec<String>,
     pub backend: Backend,
+    /// The engine can ask for the container's health more often while it starts (`start_interval`).
+    pub start_interval: bool,
     /// The ranges of the container's network, and its fixed address in each.
     pub network: &'static Subnet,
     /// sysctl lines this host needs.

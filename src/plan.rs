@@ -130,6 +130,7 @@ pub fn inputs<'a>(config: &'a Config, facts: &Facts, choice: &Choice) -> Result<
         image: image.and_then(|i| i.digest.clone()).unwrap_or_else(|| config.container.image.to_string()),
         command: image.map(|i| i.command.clone()).unwrap_or_default(),
         backend: preflight::backend(facts, choice),
+        start_interval: facts.engine.knows_start_interval(),
         network: subnet::choose(facts)?,
         sysctl,
         effective: config.effective_yaml(!facts.database),

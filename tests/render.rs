@@ -225,6 +225,7 @@ fn inputs(config: &Config, rung: Rung, ipv6: bool) -> Inputs<'_> {
             "server/index.mjs".into(),
         ],
         backend: Backend::Legacy,
+        start_interval: true,
         network: &SUBNETS[0],
         sysctl: Vec::new(),
         effective: String::new(),

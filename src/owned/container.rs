@@ -25,6 +25,7 @@ pub(super) fn compose(inputs: &Inputs, revision: &str) -> Result<String> {
             acme_root => config.server.https.acme_root.as_ref().map(ToString::to_string),
             documented => config.container.privilege == Privilege::Documented,
             nft => inputs.backend == Backend::Nft,
+            start_interval => inputs.start_interval,
             ipv6 => inputs.ipv6,
             bridge => BRIDGE,
             command => inputs.command,

@@ -137,3 +137,16 @@ fn engine_versions() {
     assert_eq!(parse_version(&json!({"Version": "26.1.5", "ApiVersion": "1.45"})).as_deref(), Some("26.1.5"));
     assert_eq!(parse_version(&Value::Null), None);
 }
+
+#[test]
+fn engines_that_check_more_often_at_first() {
+    let knows = |version: &str, emulated_by: Option<&str>| {
+        let emulated_by = emulated_by.map(String::from);
+        Engine { version: version.into(), emulated_by, ..Engine::default() }.knows_start_interval()
+    };
+    for (version, wanted) in [("28.3.3", true), ("25.0.0-rc.1", true), ("24.0.9", false), ("20.10.24+dfsg1", false)] {
+        assert_eq!(knows(version, None), wanted, "{version}");
+    }
+    // Podman counts its own versions; what is not installed yet will be a recent one.
+    assert!(!knows("26.0.0", Some("Podman Engine")) && !knows("dev", None) && knows("", None));
+}
