@@ -10,10 +10,14 @@ set -eu
 release=$1 module=$2 image=$3
 version=${release%-*}
 pin=${version%-*}-r${version##*-}
+# What is begun, and the seconds since the machine was started.
+part() { echo "$(cut -d ' ' -f 1 /proc/uptime) $1"; }
 
 if [ "$(uname -r)" != "$release" ]; then
+	part "package index"
 	sed -i 's/^#\(.*community\)$/\1/' /etc/apk/repositories
 	apk update
+	part "kernel"
 	apk add "linux-lts=$pin" linux-firmware-none
 	sed -i 's/^default=.*/default=lts/' /etc/update-extlinux.conf
 	update-extlinux
@@ -29,16 +33,21 @@ if [ "$(uname -r)" != "$release" ]; then
 	SERVICE
 	chmod +x /etc/init.d/bench-peer
 	rc-update add bench-peer default
+	part "restart"
 	reboot
 	exit
 fi
 
+part "docker"
 apk add docker docker-cli-compose kmod
 rc-update add docker default
+part "daemon"
 rc-service docker start
 until docker version > /dev/null 2>&1; do sleep 0.5; done
+part "image"
 docker pull -q "$image"
 
+part "module"
 mkdir -p "/lib/modules/$release/extra"
 cp "$module" "/lib/modules/$release/extra/amneziawg.ko"
 depmod "$release"
@@ -56,6 +65,7 @@ services:
     restart: unless-stopped
     environment:
       - EXPERIMENTAL_AWG=true
+      - OVERRIDE_AUTO_AWG=awg
       - INSECURE=true
       - INIT_ENABLED=true
       - INIT_USERNAME=admin
@@ -69,7 +79,9 @@ services:
     ports:
       - "51820:51820/udp"
 COMPOSE
+part "container"
 docker compose -f /opt/peer/compose.yaml up -d
 until docker exec wg-easy awg show wg0 2> /dev/null | grep -q 'interface: wg0'; do sleep 1; done
+part "done"
 rc-update del bench-peer default
 touch /root/peer-done

@@ -1,8 +1,8 @@
 //! The proof that module, tools and image belong together: two throw-away interfaces, configured with the
-//! image's own `awg`, in two network namespaces, with a handshake and a ping between them.
+//! image's own `awg`, with a handshake and a ping between them.
 //!
-//! It runs in two containers without a network and with no right but those over their own interfaces;
-//! everything goes when they go.
+//! It runs in one container without a network and with no right but those over its own interfaces; everything goes
+//! when it goes.
 
 use xshell::cmd;
 
@@ -12,15 +12,14 @@ use crate::facts::kernel::installed_module;
 use crate::host::{Host, Limits, Output};
 use crate::receipt::Proven;
 
-/// What happens in the first container.
+/// What happens in the container.
 const SCRIPT: &str = include_str!("../templates/proof.sh");
-/// And in the second one, which the other interface is given to.
-const FAR: &str = "ip address add 10.254.254.2/32 dev proof1 && ip link set dev proof1 up && \
-                   ip route add 10.254.254.1/32 dev proof1 && \
-                   ping -c 1 -W 5 10.254.254.1 >/dev/null || ping -c 1 -W 5 10.254.254.1 && \
-                   awg show proof1 latest-handshakes";
-const NEAR_NAME: &str = "awg-install-proof-0";
-const FAR_NAME: &str = "awg-install-proof-1";
+const NAME: &str = "awg-install-proof";
+/// Packets from an address of the container's own are let in; the routes they come by are not theirs to go back.
+const SYSCTLS: [&str; 3] =
+    ["net.ipv4.conf.all.accept_local=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0"];
+/// What the engine's client ends with where it could not start the container at all (docker-run(1), "Exit status").
+const NOT_STARTED: i32 = 125;
 
 /// What was seen to work.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,38 +48,32 @@ pub fn prove(host: &Host, image: &str, release: &str) -> Result<Proof> {
     }
     remove(host);
     let handshake = tunnel(host, image);
+    // One that was cut short by its time limit goes on without us.
     remove(host);
     Ok(Proof { proven: Proven { release: release.into(), srcversion: loaded, image: id }, handshake: handshake? })
 }
 
 fn tunnel(host: &Host, image: &str) -> Result<u64> {
     let sh = host.shell();
-    let start = |name: &str, more: &[String], seconds: &str| {
-        let rights = ["--network", "none", "--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"];
-        let run =
-            cmd!(sh, "docker run --detach --name {name} {rights...} {more...} --entrypoint sleep {image} {seconds}");
-        host.run(run, Limits::seconds(60), "starting a container to prove the module in").map(drop)
-    };
-    start(NEAR_NAME, &[], "120")?;
-    // The first one must be able to name the second one's process.
-    start(FAR_NAME, &["--pid".into(), format!("container:{NEAR_NAME}")], "121")?;
-    let near = host.ask(cmd!(sh, "docker exec {NEAR_NAME} sh -c {SCRIPT}"), Limits::seconds(60));
-    if !near.ok() {
-        return Err(explain(&near, image));
-    }
-    let far = host.ask(cmd!(sh, "docker exec {FAR_NAME} sh -c {FAR}"), Limits::seconds(60));
-    let handshake = far.stdout.lines().filter_map(|l| l.split_whitespace().last()?.parse().ok()).next_back();
-    match handshake.filter(|at: &u64| far.ok() && *at > 0) {
+    let rights = ["--network", "none", "--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"];
+    let sysctls = SYSCTLS.iter().flat_map(|value| ["--sysctl", value]);
+    let run = cmd!(sh, "docker run --rm --name {NAME} {rights...} {sysctls...} --entrypoint /bin/sh {image} -c {SCRIPT}");
+    let out = host.ask(run, Limits::seconds(120));
+    let handshake = out.stdout.lines().filter_map(|l| l.split_whitespace().nth(1)?.parse().ok()).next_back();
+    match handshake.filter(|at: &u64| out.ok() && *at > 0) {
         Some(at) => Ok(at),
-        None => Err(far
-            .error("no packet comes through a tunnel of this module")
-            .remedy("the module does not work on this kernel: give another build of it")),
+        None => Err(explain(&out, image)),
     }
 }
 
 fn explain(out: &Output, image: &str) -> Error {
     let came_to = |mark: &str| out.stdout.lines().any(|l| l == mark);
-    if came_to("parted") || came_to("configured") {
+    if came_to("routed") {
+        return out
+            .error("no packet comes through a tunnel of this module")
+            .remedy("the module does not work on this kernel: give another build of it");
+    }
+    if came_to("configured") {
         return out.error("the proof's own interfaces cannot be set up");
     }
     if came_to("made") {
@@ -92,10 +85,16 @@ fn explain(out: &Output, image: &str) -> Error {
                 "give a module of the image's generation (`awg --version` in the image), or an image of the module's",
             );
     }
+    if out.code == NOT_STARTED {
+        return out.error("the container to prove the module in cannot be started");
+    }
     out.error("the module makes no interface of the kind amneziawg")
 }
 
+/// One that an earlier proof has left.
 fn remove(host: &Host) {
-    let sh = host.shell();
-    host.ask(cmd!(sh, "docker rm --force {FAR_NAME} {NEAR_NAME}"), Limits::seconds(60));
+    if engine::container(host, NAME).is_some() {
+        let sh = host.shell();
+        host.ask(cmd!(sh, "docker rm --force {NAME}"), Limits::seconds(60));
+    }
 }

@@ -123,7 +123,7 @@ fn with_fallback_fail_a_failed_proof_ends_there() {
 #[test]
 fn the_proof_is_made_once_and_again_when_something_is_new() {
     let root = Root::installed("");
-    let proofs = || root.commands().iter().filter(|c| c.contains("docker exec awg-install-proof-0")).count();
+    let proofs = || root.commands().iter().filter(|c| c.contains("--name awg-install-proof ")).count();
     assert_eq!(proofs(), 1);
     root.install().expect(0).says("nothing to do");
     assert_eq!(proofs(), 1);
