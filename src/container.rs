@@ -51,8 +51,7 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
             host.make_dirs(format!("{directory}/caddy/{kept}"), 0o700)?;
         }
     }
-    let check = compose_command(host, &compose, &directory).arg("config").arg("--quiet");
-    host.run(check, Limits::seconds(60), "checking the compose file")?;
+    // It reads the whole file before it touches anything.
     let up = || {
         // Made anew even where the compose file is the same: a file that is mounted may have been replaced, and
         // restarts that are over must not count against what comes now.

@@ -1,5 +1,5 @@
 //! The engine's daemon: started, waited for, and given a new store where a power cut has spoilt one that
-//! held nothing yet.
+//! held nothing yet; and containers of ours that are to be gone.
 
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,14 @@ pub fn wait(host: &Host) -> Result<()> {
                 .remedy(format!("look at {LOG}")));
         }
         std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Removes a container of ours that is to be gone, where there is one.
+pub fn remove_container(host: &Host, name: &str) {
+    if engine::container(host, name).is_some() {
+        let sh = host.shell();
+        host.ask(cmd!(sh, "docker rm --force {name}"), Limits::seconds(60));
     }
 }
 

@@ -1,8 +1,9 @@
 //! Looking into the container image: its programs, and a module that it may bring along. The image's own
-//! program is not run for that.
+//! program is not run for that; its shell is.
 
 use xshell::cmd;
 
+use crate::daemon;
 use crate::error::{Error, Result};
 use crate::facts::image::{Contents, Kept, contents, place};
 use crate::facts::{SCHEMA, engine};
@@ -14,7 +15,7 @@ use crate::preflight::{image_lacks, lacking, wanted};
 /// Where images keep modules, and what says which kernel they are for.
 const MODULES: &str = "/lib/modules";
 const VERSION: &str = "/etc/amneziawg-kernel-version.txt";
-/// The container that the image is opened as; it is never started.
+/// The container that the image is opened as: it lists what the image has, and its files are taken when it has ended.
 const OPENED: &str = "awg-install-look";
 /// How many module files are taken.
 const MODULES_LIMIT: usize = 16;
@@ -30,9 +31,10 @@ pub fn look(host: &Host, image: &str, fit: Option<(Rung, Backend)>) -> Result<()
             // An earlier look may have been cut off.
             host.remove_tree(&directory)?;
             host.make_dirs(&directory, 0o700)?;
-            let (programs, tools) = programs(host, image)?;
-            let mut known = Contents { schema: SCHEMA, programs, tools, ..Contents::default() };
-            modules(host, image, &directory, &mut known)?;
+            let mut known = Contents { schema: SCHEMA, ..Contents::default() };
+            let looked = open(host, image, &directory, &mut known);
+            daemon::remove_container(host, OPENED);
+            looked?;
             let text = serde_json::to_string_pretty(&known).expect("plain data");
             host.write(format!("{directory}/contents.json"), text.as_bytes(), 0o600)?;
             known
@@ -47,40 +49,44 @@ pub fn look(host: &Host, image: &str, fit: Option<(Rung, Backend)>) -> Result<()
     }
 }
 
-/// The programs that matter, and what version its `awg` says it has.
-fn programs(host: &Host, image: &str) -> Result<(Vec<String>, Option<String>)> {
+/// The programs that matter, what version its `awg` says it has, and the modules.
+fn open(host: &Host, image: &str, directory: &str, known: &mut Contents) -> Result<()> {
     let mut programs: Vec<&str> =
         [Rung::Kernel, Rung::Userspace, Rung::Wireguard].into_iter().flat_map(|r| wanted(r, Backend::Nft)).collect();
     programs.sort_unstable();
     programs.dedup();
     let wanted = programs.join(" ");
-    let script =
-        format!("for p in {wanted}; do command -v $p >/dev/null && echo $p; done; awg --version 2>/dev/null; true");
-    let sh = host.shell();
-    let run = cmd!(sh, "docker run --rm --network none --cap-drop ALL --entrypoint /bin/sh {image} -c {script}");
-    let out = host.run(run, Limits::seconds(120), &format!("asking which programs {image} has"))?;
-    let (programs, rest): (Vec<&str>, Vec<&str>) = out.stdout.lines().partition(|l| wanted.split(' ').any(|w| w == *l));
-    Ok((programs.into_iter().map(String::from).collect(), rest.first().map(|l| l.to_string())))
-}
-
-fn modules(host: &Host, image: &str, directory: &str, known: &mut Contents) -> Result<()> {
-    let sh = host.shell();
+    let script = format!(
+        "for p in {wanted}; do command -v $p >/dev/null && echo $p; done; \
+         for f in {MODULES} {VERSION}; do test ! -e $f || echo $f; done; awg --version 2>/dev/null; true"
+    );
     // One that a run which was cut off has left.
-    host.ask(cmd!(sh, "docker rm --force {OPENED}"), Limits::seconds(60));
-    let create = cmd!(sh, "docker create --name {OPENED} --network none {image} true");
-    host.run(create, Limits::seconds(60), &format!("opening {image}"))?;
-    let taken = copy(host, directory, known);
-    host.ask(cmd!(sh, "docker rm --force {OPENED}"), Limits::seconds(60));
-    taken
+    daemon::remove_container(host, OPENED);
+    let sh = host.shell();
+    let run =
+        cmd!(sh, "docker run --name {OPENED} --network none --cap-drop ALL --entrypoint /bin/sh {image} -c {script}");
+    let out = host.run(run, Limits::seconds(120), &format!("asking which programs {image} has"))?;
+    let mut copied = Vec::new();
+    for line in out.stdout.lines() {
+        match line {
+            MODULES | VERSION => copied.push(line),
+            program if programs.contains(&program) => known.programs.push(program.to_string()),
+            version => known.tools = known.tools.take().or(Some(version.to_string())),
+        }
+    }
+    copy(host, &copied, directory, known)
 }
 
-fn copy(host: &Host, directory: &str, known: &mut Contents) -> Result<()> {
+fn copy(host: &Host, paths: &[&str], directory: &str, known: &mut Contents) -> Result<()> {
+    if paths.is_empty() {
+        return Ok(());
+    }
     let sh = host.shell();
     let unpacked = format!("{directory}/unpacked");
     host.make_dirs(&unpacked, 0o700)?;
     let place = host.path(&unpacked);
-    for path in [MODULES, VERSION] {
-        // An image without them is no error.
+    for path in paths {
+        // What cannot be copied counts as not there: a module can come from elsewhere.
         host.ask(cmd!(sh, "docker cp {OPENED}:{path} {place}"), Limits::seconds(300));
     }
     // Plain files only: a link in an image may point at anything on this host.

@@ -6,6 +6,7 @@
 
 use xshell::cmd;
 
+use crate::daemon;
 use crate::error::{Error, Result};
 use crate::facts::engine;
 use crate::facts::kernel::installed_module;
@@ -46,10 +47,11 @@ pub fn prove(host: &Host, image: &str, release: &str) -> Result<Proof> {
         return Err(Error::step(format!("another build of the module is loaded: srcversion {loaded}, not {wanted}"))
             .remedy("something else has loaded it; restart the host, then run this again"));
     }
-    remove(host);
+    // One that an earlier proof has left.
+    daemon::remove_container(host, NAME);
     let handshake = tunnel(host, image);
     // One that was cut short by its time limit goes on without us.
-    remove(host);
+    daemon::remove_container(host, NAME);
     Ok(Proof { proven: Proven { release: release.into(), srcversion: loaded, image: id }, handshake: handshake? })
 }
 
@@ -89,12 +91,4 @@ fn explain(out: &Output, image: &str) -> Error {
         return out.error("the container to prove the module in cannot be started");
     }
     out.error("the module makes no interface of the kind amneziawg")
-}
-
-/// One that an earlier proof has left.
-fn remove(host: &Host) {
-    if engine::container(host, NAME).is_some() {
-        let sh = host.shell();
-        host.ask(cmd!(sh, "docker rm --force {NAME}"), Limits::seconds(60));
-    }
 }
