@@ -66,6 +66,27 @@ impl Plan {
         self.steps.is_empty() && !self.choice.degraded && self.choice.open.is_none()
     }
 
+    /// The critical path in words, by the numbers of the steps: what goes on at the same time, of which the longest
+    /// decides how long the whole takes. Nothing where one step follows the other. How long each takes is not known
+    /// ahead: it depends on the link, and nobody says how large an image is before it is asked for.
+    pub fn critical_path(&self) -> Option<String> {
+        let (first, pulls) =
+            (self.steps.iter().position(|p| p.beside)?, self.steps.iter().filter(|p| p.beside).count());
+        let beside = self.steps[first..].iter().take_while(|p| p.step.goes_beside_a_pull()).count();
+        let (first, last) = (first + 1, first + beside);
+        let pulled = (first..first + pulls).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+        let others = match first + pulls {
+            other if other == last => other.to_string(),
+            other => format!("{other} to {last}"),
+        };
+        let end = self.steps.len();
+        let then = if last < end { format!(", then {} to {end}", last + 1) } else { String::new() };
+        Some(match first {
+            1 => format!("the longest of {pulled} and {others}{then}"),
+            first => format!("1 to {}, the longest of {pulled} and {others}{then}", first - 1),
+        })
+    }
+
     /// Whether the package mirror has a say: packages are wanted, or a better rung was passed over.
     pub fn needs_mirror(&self) -> bool {
         let packages = |s: &Step| matches!(s, Step::Repository { .. } | Step::Packages { .. } | Step::Kernel { .. });

@@ -59,7 +59,8 @@ fn tunnel(host: &Host, image: &str) -> Result<u64> {
     let sh = host.shell();
     let rights = ["--network", "none", "--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--cap-add", "NET_RAW"];
     let sysctls = SYSCTLS.iter().flat_map(|value| ["--sysctl", value]);
-    let run = cmd!(sh, "docker run --rm --name {NAME} {rights...} {sysctls...} --entrypoint /bin/sh {image} -c {SCRIPT}");
+    let run =
+        cmd!(sh, "docker run --rm --name {NAME} {rights...} {sysctls...} --entrypoint /bin/sh {image} -c {SCRIPT}");
     let out = host.ask(run, Limits::seconds(120));
     let handshake = out.stdout.lines().filter_map(|l| l.split_whitespace().nth(1)?.parse().ok()).next_back();
     match handshake.filter(|at: &u64| out.ok() && *at > 0) {

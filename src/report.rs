@@ -97,17 +97,18 @@ impl<'a> Report<'a> {
     }
 
     pub fn step_done(&self, step: &Step, took: Duration) {
-        self.event("step-done", json!({"step": step.id(), "ms": took.as_millis() as u64}));
-        if took.as_secs() >= 1 || self.verbose {
-            self.line(style(format!("        done in {:.1} s", took.as_secs_f64())).dim());
-        }
+        self.done(step, took, |took| format!("        done in {took}"));
     }
 
     /// The end of a step that others went on beside.
     pub fn beside_done(&self, step: &Step, took: Duration) {
+        self.done(step, took, |took| format!("        {step}: done in {took}, beside the others"));
+    }
+
+    fn done(&self, step: &Step, took: Duration, line: impl Fn(&str) -> String) {
         self.event("step-done", json!({"step": step.id(), "ms": took.as_millis() as u64}));
         if took.as_secs() >= 1 || self.verbose {
-            let line = format!("        {step}: done in {:.1} s, beside the others", took.as_secs_f64());
+            let line = line(&format!("{:.1} s", took.as_secs_f64()));
             self.line(style(wrap(&line, 10)).dim());
         }
     }
@@ -245,6 +246,9 @@ pub fn plan_text(plan: &Plan, facts: &Facts) -> String {
         let beside = if planned.beside { " (goes on beside the next steps)" } else { "" };
         text.push_str(&wrap(&format!("  {:>2}. {}{beside}", index + 1, planned.step), 6));
         text.push_str(&format!("\n{}\n", wrap(&format!("      {}", style(&planned.why).dim()), 0)));
+    }
+    if let Some(path) = plan.critical_path() {
+        text.push_str(&labelled("Path:", format!("{path}: the others of these go on meanwhile")));
     }
     text.trim_end().to_string()
 }

@@ -53,12 +53,25 @@ fn the_plan_says_what_goes_on_beside() {
     let root = Root::fresh();
     root.run(&["plan", "--config", CONFIG])
         .expect(0)
-        .says(&format!("pull image {IMAGE} (goes on beside the next steps)"));
+        .says(&format!("pull image {IMAGE} (goes on beside the next steps)"))
+        .says(&critical_path(&root));
     // Where the image decides, there is nothing yet to go on with.
     let config = CONFIG_TEXT.replace("  source: file\n  path: /root/amneziawg.ko\n", "  source: image\n");
     let root = Root::prepared(&[], &config);
     let ran = root.run(&["plan", "--config", CONFIG]).expect(0).says(&format!("pull image {IMAGE}"));
     assert!(!ran.out.contains("beside"), "{}", ran.out);
+}
+
+/// As the plan's own document has the steps.
+fn critical_path(root: &Root) -> String {
+    let told = root.run(&["plan", "--config", CONFIG, "--output", "json"]).expect(0).out;
+    let plan: Value = serde_json::from_str(&told).expect("JSON");
+    let steps = plan["steps"].as_array().expect("steps");
+    let number = |wanted: &str| 1 + steps.iter().position(|s| s["do"] == *wanted).unwrap_or_else(|| panic!("{wanted}"));
+    let (pull, kernel, look) = (number("pull"), number("kernel"), number("extract"));
+    assert_eq!((steps[pull - 1]["beside"].as_bool(), kernel), (Some(true), pull + 1));
+    let (before, last, end) = (pull - 1, look - 1, steps.len());
+    format!("Path:  1 to {before}, the longest of {pull} and {kernel} to {last}, then {look} to {end}: the others")
 }
 
 #[test]
