@@ -11,7 +11,7 @@ use xshell::{Cmd, cmd};
 use crate::config::{Config, Web};
 use crate::daemon;
 use crate::error::{Error, Result};
-use crate::facts::engine;
+use crate::facts::{self, Facts, engine};
 use crate::host::{Host, Limits};
 
 pub use ready::{Seen, first_start, prove};
@@ -29,13 +29,23 @@ pub fn compose_command<'a>(host: &'a Host, compose: &str, directory: &str) -> Cm
     sh.cmd(words.next().unwrap_or("docker")).args(words).arg("-f").arg(file).arg("--project-directory").arg(base)
 }
 
-/// Right after a boot our container is there and not ready yet: that is no difference to be mended.
-pub fn wait_for_start(host: &Host, name: &str) {
+/// Right after a boot the engine or our container may still be on its way: that is no difference to be mended, and is
+/// waited for. Says whether there is something else to see than these facts.
+pub fn came_up(host: &Host, name: &str, seen: &Facts) -> bool {
+    let engine = !seen.engine.answers && daemon::wait_if_started(host);
+    let starting = |c: &facts::Container| c.health == "starting" && c.restarts < LOOP;
+    if !engine && !seen.container.as_ref().is_some_and(starting) {
+        return false;
+    }
     let began = Instant::now();
-    let starting = || engine::container(host, name).is_some_and(|c| c.health == "starting" && c.restarts < LOOP);
-    while !host.is_fake() && starting() && began.elapsed() < ready::READY && host.stop_requested().is_none() {
+    while !host.is_fake()
+        && engine::container(host, name).as_ref().is_some_and(starting)
+        && began.elapsed() < ready::READY
+        && host.stop_requested().is_none()
+    {
         std::thread::sleep(Duration::from_secs(1));
     }
+    true
 }
 
 /// Creates or recreates the container from the compose file.

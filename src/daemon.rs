@@ -99,12 +99,10 @@ pub fn remove_container(host: &Host, name: &str) {
     }
 }
 
-/// After a boot the engine may still be starting: what it would answer decides the plan.
-pub fn wait_if_started(host: &Host) {
-    if host.exists("/run/openrc/started/docker") && host.which("docker").is_some() {
-        // A broken engine shows in the facts, and the plan starts it again.
-        let _ = wait(host);
-    }
+/// After a boot the engine may still be starting: what it would answer decides the plan. Says whether it answers.
+pub fn wait_if_started(host: &Host) -> bool {
+    // A broken engine shows in the facts, and the plan starts it again.
+    host.exists("/run/openrc/started/docker") && host.which("docker").is_some() && wait(host).is_ok()
 }
 
 /// No container and no volume, whosever.

@@ -13,7 +13,6 @@ use crate::change;
 use crate::choice::Aim;
 use crate::config::Config;
 use crate::container;
-use crate::daemon;
 use crate::error::{Error, Kind, Result};
 use crate::facts::{self, Facts, Reach, engine};
 use crate::host::{Host, Log};
@@ -214,7 +213,7 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
             return Err(refused(host, receipt, error, begun));
         }
         if plan.steps.is_empty() {
-            return finish(host, config, report, &plan, receipt, true).map(Ended::Code);
+            return finish(host, config, report, &plan, receipt, Some(&facts)).map(Ended::Code);
         }
         if !asked {
             // What an earlier run has begun stays as it is after a no; what this one has begun ends with it.
@@ -256,7 +255,7 @@ fn reconcile(host: &Host, config: &Config, report: &Report, wish: Wish, receipt:
                 receipt = Some(current);
             }
             Ok(End::Done) => {
-                return finish(host, config, report, &plan, Some(current), false).map(Ended::Code);
+                return finish(host, config, report, &plan, Some(current), None).map(Ended::Code);
             }
             Ok(end) => {
                 let code = rebooting(host, config, report, &current, end, wish.attended.is_some());
@@ -299,9 +298,10 @@ fn look_and_plan(
         kernel::foresee(host, &facts, plan.choice.release.as_deref())?;
         return Ok((plan, facts, modules));
     }
-    daemon::wait_if_started(host);
-    container::wait_for_start(host, &config.container.name.to_string());
     let (mut facts, mut modules) = look(host, config, Reach::Files, receipt)?;
+    if container::came_up(host, &config.container.name.to_string(), &facts) {
+        (facts, modules) = look(host, config, Reach::Files, receipt)?;
+    }
     if stale_image {
         facts.engine.image = None;
         if let Some(https) = &mut facts.https {

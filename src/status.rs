@@ -171,14 +171,15 @@ fn text(receipt: &Receipt, facts: &Facts, held: Option<&str>, drift: &[String]) 
     out.trim_end().to_string()
 }
 
-/// How to reach the admin page, what to do next, and how to undo it all.
-pub fn access(host: &Host, config: &Config) -> String {
+/// How to reach the admin page, what to do next, and how to undo it all. `seen`: the facts, where they still hold.
+pub fn access(host: &Host, config: &Config, seen: Option<&Facts>) -> String {
     let name = config.server.host.as_ref().map_or("SERVER".to_string(), ToString::to_string);
     let port = config.server.web_port;
     let directory = &config.container.directory;
     let page = match config.server.web {
         Web::Local => {
-            let container = engine::container(host, &config.container.name);
+            let asked = || engine::container(host, &config.container.name);
+            let container = seen.map_or_else(asked, |facts| facts.container.clone());
             let address =
                 container.map(|c| c.address).filter(|a| !a.is_empty()).unwrap_or_else(|| SUBNETS[0].address.into());
             format!("ssh -L {port}:{address}:{port} root@{name}, then http://localhost:{port}/")

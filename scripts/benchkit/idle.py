@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from labkit import ansible
+from labkit import ansible, same_state
 
 from . import Problem, Row, measure, prepared, seconds
 
@@ -50,16 +50,11 @@ def rows(bench):
 def playbook(receipt, root, files):
     """Tasks that find done what the receipt says was done; the files' contents are kept in `files`."""
     files.mkdir()
-    tasks = []
+    present = (name for name in same_state.files(receipt) if (root / name.lstrip("/")).is_file())
+    tasks = [_copy(root, name, files) for name in present]
     for entry in receipt["steps"]:
         kind, _, name = entry["id"].partition(":")
-        if kind == "write" and (root / name.lstrip("/")).is_file():
-            tasks.append(_copy(root, name, files))
-        elif kind == "install-self":
-            tasks.append(_copy(root, "/usr/local/sbin/awg-install", files))
-        elif kind == "module":
-            tasks.append(_copy(root, f"/lib/modules/{name}/extra/amneziawg.ko", files))
-        elif kind == "packages":
+        if kind == "packages":
             tasks.append(_ask(root, f"packages {name}", "apk", "search", "--exact", "--all", *name.split(",")))
         elif kind == "start":
             tasks.append(_ask(root, f"service {name}", "engine-get", "/version"))
@@ -73,12 +68,11 @@ def playbook(receipt, root, files):
 def _copy(root, name, files):
     place, kept = root / name.lstrip("/"), files / name.strip("/").replace("/", "-")
     kept.write_bytes(place.read_bytes())
-    return {"name": name, "ansible.builtin.copy": {"src": str(kept), "dest": str(place), "mode": f"{place.stat().st_mode & 0o7777:04o}"}}
+    return same_state.copy(name, kept, place, place.stat().st_mode)
 
 
 def _ask(root, name, program, *words):
-    argv = [str(Path(root, ".fakeroot/bin", program)), *words]
-    return {"name": name, "ansible.builtin.command": {"argv": argv}, "changed_when": False}
+    return same_state.command(name, Path(root, ".fakeroot/bin", program), *words)
 
 
 def _state(host):

@@ -7,7 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
-from . import box, cuts, debs, disk, fleet, keeper, material, network, provisioning, runner, scenario, setup
+from . import (box, cuts, debs, disk, fleet, idle, keeper, material, network, provisioning, runner, scenario, setup,
+               throughput)
 from .bench import cache_directory
 from .channel import Silent
 
@@ -20,7 +21,7 @@ def main(arguments):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cache = cache_directory()
     problem = setup.ensure()
-    if not problem and options.action in (_run, _up, _cuts, _fleet, _bench, _box, _services) and os.geteuid() != 0:
+    if not problem and options.action in (_run, _up, _cuts, _fleet, _bench, _idle, _throughput, _box, _services) and os.geteuid() != 0:
         problem = "the lab makes device nodes and file owners; run it as root"
     try:
         if problem and options.action is _run and options.scenarios:
@@ -86,6 +87,20 @@ def _parser():
     compare.add_argument("--log", metavar="DIR", help="where to write console logs")
     compare.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
     compare.set_defaults(action=_bench)
+
+    still = commands.add_parser("idle", help="measure a run with nothing to do beside an Ansible playbook")
+    still.add_argument("--rounds", type=int, default=3, metavar="N")
+    still.add_argument("--log", metavar="DIR", help="where to write console logs and ansible's output")
+    still.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
+    still.set_defaults(action=_idle)
+
+    speed = commands.add_parser("throughput", help="measure the tunnel in kernel mode beside userspace mode")
+    speed.add_argument("--rounds", type=int, default=3, metavar="N")
+    speed.add_argument("--size", type=int, default=16, metavar="MIB", help="through the tunnel, each way")
+    speed.add_argument("--processors", type=int, default=1, metavar="N", help="of the machine")
+    speed.add_argument("--log", metavar="DIR", help="where to write console logs")
+    speed.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
+    speed.set_defaults(action=_throughput)
 
     made = commands.add_parser("box", help="make a box for Vagrant with libvirt")
     made.add_argument("--out", metavar="FILE", help="default: where `services` looks for it")
@@ -196,11 +211,25 @@ def _fleet(options, cache):
 
 
 def _bench(options, cache):
+    return _measured(options, cache, "bench", lambda bench, binary, place: provisioning.run(
+        bench, binary, TOP, place, options.rounds, options.processors))
+
+
+def _idle(options, cache):
+    return _measured(options, cache, "idle", lambda bench, binary, place: idle.run(bench, binary, TOP, place, options.rounds))
+
+
+def _throughput(options, cache):
+    return _measured(options, cache, "throughput", lambda bench, binary, place: throughput.run(
+        bench, binary, TOP, place, options.rounds, options.size << 20, options.processors))
+
+
+def _measured(options, cache, name, measure):
     bench = runner.make_bench(cache)
     try:
         binary = Path(options.binary).resolve() if options.binary else runner.build(TOP)
-        place = Path(options.log).resolve() if options.log else cache / "runs" / "bench"
-        return provisioning.run(bench, binary, TOP, place, options.rounds, options.processors)
+        place = Path(options.log).resolve() if options.log else cache / "runs" / name
+        return measure(bench, binary, place)
     finally:
         bench.close()
 

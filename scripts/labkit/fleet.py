@@ -10,14 +10,13 @@ import os
 import re
 import shutil
 import signal
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import ansible, disk, sshd, trees
 from .channel import Rebooted, Silent, TimedOut
-from .machine import CATALOG_ADDRESS, REGISTRY_ADDRESS, REPOSITORY_ADDRESS, Hardware
+from .machine import CATALOG_ADDRESS, REGISTRY_ADDRESS, REPOSITORY_ADDRESS, Hardware, free_port
 from .meter import Meter
 from .narrative import Narrative
 
@@ -238,7 +237,7 @@ class _Host:
         self._place.mkdir(parents=True)
         self.catalog = self._bench.catalog(self._place, self._binary)
         self.catalog.change(modules=[_RELEASE])
-        inbound = _free_port()
+        inbound = free_port()
         image = disk.overlay(base, self._place / "disk.qcow2")
         self.machine = self._bench.machine(
             self._place, image, Hardware(inbound={sshd.PORT: inbound}), _KERNELS, self.catalog)
@@ -319,9 +318,3 @@ def _proven(host):
     found = host.machine.run(search, 300)
     if found.code != 1:
         raise Failed(f"{host.name}: the password is in {found.out.strip() or found.err.strip()}")
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -209,6 +209,13 @@ class Machine:
         return options
 
 
+def free_port():
+    """A port on loopback that nobody has, for `Hardware.inbound`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def _end_with_parent():
     """A machine never outlives the lab, even where that is killed."""
     _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -8,6 +8,8 @@
 #                    public addresses
 #   connect PASSWORD makes a client on the admin page and its tunnel, from outside; waits for a handshake
 #   probe            says of each place whether the peer reaches it, one a line
+#   pull BYTES, push BYTES
+#                    so many come to the peer from outside, or go there; fails when others arrive
 #   take             takes all of it away
 #
 # The peer's interface is made in the namespace `outside`, where its own packets stay, and moved into `peer`.
@@ -144,10 +146,39 @@ probe() {
 	} | sort
 }
 
+pull() {
+	give "$1"
+	ip netns exec outside chroot "$image" nc -l -p 5001 -e /bin/give < /dev/null > /dev/null &
+	sleep 0.5
+	came=$(ip netns exec peer chroot "$image" nc 203.0.113.10 5001 < /dev/null | wc -c)
+	arrived "$1"
+}
+
+push() {
+	give "$1"
+	ip netns exec outside chroot "$image" nc -l -p 5001 < /dev/null 2> /dev/null | wc -c > /run/peer.came &
+	sleep 0.5
+	ip netns exec peer chroot "$image" nc 203.0.113.10 5001 -e /bin/give < /dev/null > /dev/null
+	wait
+	came=$(cat /run/peer.came)
+	arrived "$1"
+}
+
+give() {
+	[ -e "$image/dev/zero" ] || mknod "$image/dev/zero" c 1 5
+	printf '#!/bin/sh\nexec head -c %s /dev/zero\n' "$1" > "$image/bin/give"
+	chmod 755 "$image/bin/give"
+}
+
+arrived() {
+	echo "$came of $1 bytes came"
+	[ "$came" -eq "$1" ]
+}
+
 take() {
 	while read -r pid; do kill "$pid" 2> /dev/null; done < /run/peer.pids
 	for name in peer outside inside; do ip netns del "$name" 2> /dev/null; done
-	rm -rf "$image" /run/peer.pids /run/peer.json
+	rm -rf "$image" /run/peer.pids /run/peer.json /run/peer.came
 }
 
 "$@"

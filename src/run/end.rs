@@ -3,6 +3,7 @@
 use crate::ask;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::facts::Facts;
 use crate::host::Host;
 use crate::notice;
 use crate::plan::Plan;
@@ -67,15 +68,16 @@ fn card(host: &Host, config: &Config, expected: &str) -> String {
     lines.map(|(label, text)| wrap(&format!("{label:<12}{text}"), 12)).join("\n")
 }
 
-/// The end of a run that got where it wanted.
+/// The end of a run that got where it wanted. `seen`: what there was to see and still is, where nothing was changed.
 pub(super) fn finish(
     host: &Host,
     config: &Config,
     report: &Report,
     plan: &Plan,
     receipt: Option<Receipt>,
-    unchanged: bool,
+    seen: Option<&Facts>,
 ) -> Result<u8> {
+    let unchanged = seen.is_some();
     let code = plan.exit_code();
     let on = plan.choice.release.as_ref().map(|r| format!(" on {r}")).unwrap_or_default();
     let mode = plan.choice.rung.as_str();
@@ -101,7 +103,7 @@ pub(super) fn finish(
         receipt.save(host)?;
         notice::renew(host, &summary)?;
     }
-    report.end(if unchanged { "unchanged" } else { "done" }, code, &summary, &crate::status::access(host, config));
+    report.end(if unchanged { "unchanged" } else { "done" }, code, &summary, &crate::status::access(host, config, seen));
     Ok(code)
 }
 
