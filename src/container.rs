@@ -1,6 +1,7 @@
 //! The container: create it, and prove what runs.
 
 mod known;
+mod peers;
 mod ready;
 mod said;
 
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::facts::engine;
 use crate::host::{Host, Limits};
 
+pub use peers::Peers;
 pub use ready::{Seen, first_start, prove};
 pub use said::{Said, said};
 
@@ -40,6 +42,12 @@ pub fn wait_for_start(host: &Host, name: &str) {
 
 /// Creates or recreates the container from the compose file.
 pub fn up(host: &Host, config: &Config) -> Result<()> {
+    check(host, config)?;
+    make(host, config)
+}
+
+/// What can be seen to and looked at while the container before still runs.
+pub fn check(host: &Host, config: &Config) -> Result<()> {
     let directory = config.container.directory.to_string();
     let compose = engine::compose(host);
     if compose.is_empty() {
@@ -52,7 +60,13 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
         }
     }
     let check = compose_command(host, &compose, &directory).arg("config").arg("--quiet");
-    host.run(check, Limits::seconds(60), "checking the compose file")?;
+    host.run(check, Limits::seconds(60), "checking the compose file").map(drop)
+}
+
+/// Creates or recreates the container from a compose file that was checked.
+pub fn make(host: &Host, config: &Config) -> Result<()> {
+    let directory = config.container.directory.to_string();
+    let compose = engine::compose(host);
     let up = || {
         // Made anew even where the compose file is the same: a file that is mounted may have been replaced, and
         // restarts that are over must not count against what comes now.

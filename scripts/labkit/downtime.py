@@ -334,7 +334,7 @@ class _Stage:
                            ("kernel-auto", config(_NEXT)), ("kernel-kexec", config(_NEXT, reboot="kexec"))):
             machine.put(f"/root/{name}.yaml", text)
         wired = machine.run(
-            f"printf '\\nauto eth1\\niface eth1 inet static\\n\\taddress {_SERVER}/24\\n' >> /etc/network/interfaces "
+            f"printf '\\nauto eth1\\niface eth1 inet static\\n\\taddress {_SERVER}\\n\\tnetmask 255.255.255.0\\n' >> /etc/network/interfaces "
             "&& ifup eth1", 60)
         if wired.code != 0:
             raise Silent(f"the wire to the client: {wired.out}{wired.err}")
