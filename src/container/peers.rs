@@ -144,10 +144,8 @@ mod tests {
         ]);
         let script = Peers(parse(&text)).script();
         let calls: Vec<&str> = script.lines().filter(|l| l.starts_with("call ")).collect();
-        let wanted = [
-            format!("call {} 198.51.100.7:40000 0", keys[0]),
-            format!("call {} [2001:db8::7]:40001 25", keys[1]),
-        ];
+        let wanted =
+            [format!("call {} 198.51.100.7:40000 0", keys[0]), format!("call {} [2001:db8::7]:40001 25", keys[1])];
         assert_eq!(calls, wanted);
     }
 
