@@ -7,6 +7,7 @@ use xshell::cmd;
 use crate::beside::Beside;
 use crate::change;
 use crate::config::{Config, ImageRef};
+use crate::container::Peers;
 use crate::error::{Error, Result};
 use crate::facts::{Facts, apk, engine};
 use crate::host::{Host, Limits, files::sha256};
@@ -51,6 +52,7 @@ pub fn apply(run: &Run, plan: &Plan, receipt: &mut Receipt) -> std::result::Resu
 fn each(run: &Run, plan: &Plan, receipt: &mut Receipt, beside: &mut Beside) -> std::result::Result<End, Box<Failed>> {
     let total = plan.steps.len();
     let mut started = false;
+    let mut peers = Peers::default();
     for (index, planned) in plan.steps.iter().enumerate() {
         let step = &planned.step;
         run.host.go_on().map_err(|e| failed(step, e))?;
@@ -69,7 +71,7 @@ fn each(run: &Run, plan: &Plan, receipt: &mut Receipt, beside: &mut Beside) -> s
                 let end = (run.ahead)(release).and_then(|()| restart(run, receipt, release, *kexec));
                 return end.map_err(|e| failed(step, e));
             }
-            _ => one(run, plan, receipt, step, started),
+            _ => one(run, plan, receipt, step, (started, &mut peers)),
         };
         outcome.map_err(|e| failed(step, e))?;
         started |= matches!(step, Step::FirstStart | Step::Ready { .. });
@@ -91,14 +93,27 @@ fn failed(step: &Step, error: Error) -> Box<Failed> {
     Box::new(Failed { step: step.clone(), error })
 }
 
-fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool) -> Result<()> {
-    let host = run.host;
+/// `so_far`: whether the new server was seen to run, and where the peers of the old one are.
+fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, so_far: (bool, &mut Peers)) -> Result<()> {
+    let (host, (started, peers)) = (run.host, so_far);
+    let name = run.config.container.name.to_string();
     let id = step.id();
     let directory = run.config.container.directory.to_string();
     let before = receipt.state(&id);
     change::record(host, step, &directory, receipt)?;
+    // What can be done before the container stops is: its peers wait from then on.
+    let runs = run.facts.container.as_ref().is_some_and(|c| c.running);
+    if runs && peers.is_empty() && matches!(step, Step::Load { .. } | Step::Compose) {
+        *peers = Peers::of(host, &name);
+    }
+    if runs && *step == Step::Compose {
+        container::check(host, run.config)?;
+    }
     wayback::ahead(host, run.config, step, receipt)?;
     let acted = act(run, plan, receipt, step, started, before == Some(State::Started));
+    if *step == Step::Compose && acted.is_ok() {
+        peers.call(host, &name);
+    }
     conclude(run, receipt, step, before, acted)
 }
 

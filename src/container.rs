@@ -1,6 +1,7 @@
 //! The container: create it, and prove what runs.
 
 mod known;
+mod peers;
 mod ready;
 mod said;
 
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::facts::{self, Facts, engine};
 use crate::host::{Host, Limits};
 
+pub use peers::Peers;
 pub use ready::{Seen, first_start, prove};
 pub use said::{Said, said};
 
@@ -48,20 +50,22 @@ pub fn came_up(host: &Host, name: &str, seen: &Facts) -> bool {
     true
 }
 
+/// Reads the compose file as the engine's client does, while the container before still runs.
+pub fn check(host: &Host, config: &Config) -> Result<()> {
+    let check = compose_command(host, &compose(host)?, &config.container.directory.to_string());
+    host.run(check.arg("config").arg("--quiet"), Limits::seconds(60), "checking the compose file").map(drop)
+}
+
 /// Creates or recreates the container from the compose file.
 pub fn up(host: &Host, config: &Config) -> Result<()> {
     let directory = config.container.directory.to_string();
-    let compose = engine::compose(host);
-    if compose.is_empty() {
-        return Err(Error::step("docker compose does not work").remedy("install the package docker-cli-compose"));
-    }
+    let compose = compose(host)?;
     host.make_dirs(format!("{directory}/data"), 0o700)?;
     if config.server.web == Web::Https {
         for kept in ["data", "config"] {
             host.make_dirs(format!("{directory}/caddy/{kept}"), 0o700)?;
         }
     }
-    // It reads the whole file before it touches anything.
     let up = || {
         // Made anew even where the compose file is the same: a file that is mounted may have been replaced, and
         // restarts that are over must not count against what comes now.
@@ -84,6 +88,15 @@ pub fn up(host: &Host, config: &Config) -> Result<()> {
         return Ok(());
     }
     Err(ready::explained(out.error("creating the container failed"), &out.tail(20)))
+}
+
+fn compose(host: &Host) -> Result<String> {
+    match engine::compose(host) {
+        none if none.is_empty() => {
+            Err(Error::step("docker compose does not work").remedy("install the package docker-cli-compose"))
+        }
+        compose => Ok(compose),
+    }
 }
 
 /// For a run that ends with this error: nobody is left to look after a container that only crashes.

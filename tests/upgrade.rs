@@ -76,6 +76,34 @@ fn a_newer_image_takes_over_and_the_last_one_is_kept() {
 }
 
 #[test]
+fn the_new_container_calls_the_peers_of_the_old_one() {
+    let root = installed("");
+    registry_has(&root, 8);
+    let key = format!("{}=", "k".repeat(43));
+    let tables = format!("1764000000\n{key}\t1763999990\n{key}\t198.51.100.7:40000\n{key}\toff\n");
+    root.write("/.fakeroot/peers", &tables);
+    root.forget_commands();
+    root.run(UPGRADE).expect(0);
+    assert!(root.read("/.fakeroot/called").ends_with(&format!("\ncall {key} 198.51.100.7:40000 0\n")));
+    // What can be done before the tunnel is down is not done while it is.
+    let commands = root.commands();
+    let at = |what: &str| commands.iter().position(|c| c.contains(what)).unwrap_or_else(|| panic!("{what}"));
+    let order = ["exec wg-easy", "docker stop", "up --detach", "exec --interactive"].map(at);
+    assert!(order.is_sorted() && at("config --quiet") < order[1], "{commands:#?}");
+    // Where a peer is stands in nothing that stays.
+    assert_eq!(root.files_with("198.51.100.7"), ["/.fakeroot/called", "/.fakeroot/peers"]);
+}
+
+#[test]
+fn nobody_is_called_where_no_peer_has_a_session() {
+    let root = installed("");
+    registry_has(&root, 8);
+    root.forget_commands();
+    root.run(UPGRADE).expect(0);
+    assert!(!root.commands().iter().any(|c| c.contains("exec --interactive")));
+}
+
+#[test]
 fn an_image_that_damages_the_data_is_gone_back_from() {
     let mut root = installed("");
     let before = root.tree().without(UNMEANT);

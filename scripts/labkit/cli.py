@@ -7,8 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
-from . import (box, cuts, debs, disk, fleet, idle, keeper, material, network, provisioning, runner, scenario, setup,
-               throughput)
+from . import (box, cuts, debs, disk, downtime, fleet, idle, keeper, material, network, provisioning, runner,
+               scenario, setup, throughput)
 from .bench import cache_directory
 from .channel import Silent
 
@@ -21,7 +21,7 @@ def main(arguments):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cache = cache_directory()
     problem = setup.ensure()
-    if not problem and options.action in (_run, _up, _cuts, _fleet, _bench, _idle, _throughput, _box, _services) and os.geteuid() != 0:
+    if not problem and options.action in (_run, _up, _cuts, _fleet, _bench, _downtime, _idle, _throughput, _box, _services) and os.geteuid() != 0:
         problem = "the lab makes device nodes and file owners; run it as root"
     try:
         if problem and options.action is _run and options.scenarios:
@@ -101,6 +101,12 @@ def _parser():
     speed.add_argument("--log", metavar="DIR", help="where to write console logs")
     speed.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
     speed.set_defaults(action=_throughput)
+
+    dead = commands.add_parser("downtime", help="measure how long a client's tunnel is dead while its server is changed")
+    dead.add_argument("--rounds", type=int, default=1, metavar="N")
+    dead.add_argument("--log", metavar="DIR", help="where to write console logs")
+    dead.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
+    dead.set_defaults(action=_downtime)
 
     made = commands.add_parser("box", help="make a box for Vagrant with libvirt")
     made.add_argument("--out", metavar="FILE", help="default: where `services` looks for it")
@@ -230,6 +236,16 @@ def _measured(options, cache, name, measure):
         binary = Path(options.binary).resolve() if options.binary else runner.build(TOP)
         place = Path(options.log).resolve() if options.log else cache / "runs" / name
         return measure(bench, binary, place)
+    finally:
+        bench.close()
+
+
+def _downtime(options, cache):
+    bench = runner.make_bench(cache)
+    try:
+        binary = Path(options.binary).resolve() if options.binary else runner.build(TOP)
+        place = Path(options.log).resolve() if options.log else cache / "runs" / "downtime"
+        return downtime.run(bench, binary, TOP, place, options.rounds)
     finally:
         bench.close()
 

@@ -35,6 +35,9 @@ class Hardware:
     transfer: Path | None = None
     # Ports of the guest that can be reached from outside: guest's port -> port on loopback.
     inbound: dict = field(default_factory=dict)
+    # A second network device, wired to that of another machine: UDP ports on loopback, own and the other's.
+    # User networking that reaches nothing else carries no UDP in either direction.
+    wire: tuple | None = None
 
 
 @dataclass
@@ -195,6 +198,7 @@ class Machine:
             "-device", "virtio-blk-pci,drive=root,bootindex=1",
             *self._further_disks(),
             *(["-netdev", net, "-device", "virtio-net-pci,netdev=net,romfile="] if hardware.network else []),
+            *_wired(hardware.wire),
             "-device", "virtio-rng-pci",
             "-rtc", "base=utc",
         ]
@@ -214,6 +218,16 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _wired(wire):
+    """Either end may go and come back: nothing is connected."""
+    if wire is None:
+        return []
+    own, other = wire
+    address = f"52:54:00:01:{own >> 8:02x}:{own & 255:02x}"
+    return ["-netdev", f"socket,id=wire,udp=127.0.0.1:{other},localaddr=127.0.0.1:{own}",
+            "-device", f"virtio-net-pci,netdev=wire,mac={address},romfile="]
 
 
 def _end_with_parent():

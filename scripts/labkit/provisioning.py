@@ -42,7 +42,7 @@ def run(bench, binary, top, place, rounds, processors):
     """Plays each round shaped and unshaped, ours and the peer's by turns; prints a table."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    layout = _large(bench)
+    layout = large(bench, images.UPSTREAM, 1)
     bench.registry.publish(_LARGE, layout)
     print(f"image: {images.size(layout) / 1e6:.0f} MB, compressed; {processors} processor(s)", flush=True)
     took = {}
@@ -121,13 +121,14 @@ def _tail(machine, path):
         return ""
 
 
-def _large(bench):
-    """The lab's image with a layer that no compression makes smaller, up to the size that a real one has."""
-    upstream = bench.registry.layouts[images.UPSTREAM]
-    home = bench.cache / "images" / f"large-{hashlib.sha256(f'{upstream.parent.name} {IMAGE_SIZE}'.encode()).hexdigest()[:16]}"
+def large(bench, reference, seed):
+    """An image of the lab with a layer that no compression makes smaller, up to the size that a real one has."""
+    plain = bench.registry.layouts[reference]
+    name = f"{plain.parent.name} {plain.name} {seed} {IMAGE_SIZE}"
+    home = bench.cache / "images" / f"large-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     if not home.is_dir():
         partial = home.with_suffix(".part")
         shutil.rmtree(partial, ignore_errors=True)
-        variants.enlarged(upstream, partial, random.Random(1).randbytes(IMAGE_SIZE - images.size(upstream)))
+        variants.enlarged(plain, partial, random.Random(seed).randbytes(IMAGE_SIZE - images.size(plain)))
         partial.rename(home)
     return home

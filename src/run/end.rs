@@ -103,7 +103,12 @@ pub(super) fn finish(
         receipt.save(host)?;
         notice::renew(host, &summary)?;
     }
-    report.end(if unchanged { "unchanged" } else { "done" }, code, &summary, &crate::status::access(host, config, seen));
+    report.end(
+        if unchanged { "unchanged" } else { "done" },
+        code,
+        &summary,
+        &crate::status::access(host, config, seen),
+    );
     Ok(code)
 }
 
