@@ -37,9 +37,10 @@ fn a_module_in_the_image_is_used() {
     root.install().expect(0).says("the container image is looked into first");
     root.run(&["resume"]).expect(0).says("kernel mode on 6.12.50-0-lts");
     assert_eq!(root.read_bytes(&extra(LTS)), module::good().bytes());
-    // It was opened, never run, for that; and closed again.
-    let opened: Vec<String> = root.commands().into_iter().filter(|c| c.contains("docker create")).collect();
-    assert_eq!(opened.len(), 1, "{opened:?}");
+    // It was opened once for that, without its own program; and closed again.
+    let opened: Vec<String> = root.commands().into_iter().filter(|c| c.contains("docker run")).collect();
+    assert!(opened[0].contains("--name awg-install-look") && opened[0].contains("--entrypoint /bin/sh"), "{opened:?}");
+    assert_eq!(opened.iter().filter(|c| c.contains("awg-install-look")).count(), 1, "{opened:?}");
     assert!(!root.exists("/var/lib/docker/made"), "the container that was made for it is gone");
 }
 
