@@ -83,7 +83,7 @@ def _machine(bench, below, place, hardware=None):
 
 def healthy(machine, limit=300):
     deadline = time.monotonic() + limit
-    while machine.run("docker inspect --format '{{.State.Health.Status}}' wg-easy", 60).out.strip() != "healthy":
+    while machine.run("docker inspect --format '{{.State.Health.Status}}' wg-easy", limit).out.strip() != "healthy":
         if time.monotonic() > deadline:
             raise Silent("the container is not healthy")
         time.sleep(2)
