@@ -10,7 +10,7 @@ from pathlib import Path
 from . import (box, cuts, debs, disk, downtime, fleet, idle, keeper, material, network, provisioning, runner,
                scenario, setup, throughput)
 from .bench import cache_directory
-from .channel import Silent
+from .channel import Rebooted, Silent, TimedOut
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -236,6 +236,8 @@ def _measured(options, cache, name, measure):
         binary = Path(options.binary).resolve() if options.binary else runner.build(TOP)
         place = Path(options.log).resolve() if options.log else cache / "runs" / name
         return measure(bench, binary, place)
+    except (TimedOut, Rebooted) as error:
+        raise Silent(str(error) or "the guest rebooted unexpectedly") from None
     finally:
         bench.close()
 

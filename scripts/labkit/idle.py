@@ -248,6 +248,6 @@ def by_itself(wall, cpu, native, emulated, traced, changes):
         "|---|---|---|---|",
         f"| wall, in the guest | {wall * 1000:.0f} ms | | |",
         f"| CPU, in the guest, with all that was started | {cpu * 1000:.0f} ms | | |",
-        f"| `awg-install --version`: here, in the guest | {native * 1000:.2g} ms, {emulated * 1000:.2g} ms | | factor {factor:.1f} |",
+        f"| `awg-install --version`: here, in the guest | {native * 1000:.1f} ms, {emulated * 1000:.1f} ms | | factor {factor:.1f} |",
         *(f"| {what} | {value} | {goal} | {'met' if met else 'missed'} |" for what, value, goal, met in goals),
     ], not all(met for *_, met in goals)

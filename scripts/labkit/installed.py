@@ -1,5 +1,8 @@
 """A machine with a finished installation in kernel mode, to be measured."""
 
+import fcntl
+import hashlib
+import shutil
 import time
 
 from . import disk, standin
@@ -21,10 +24,38 @@ _LIMIT = 900
 
 
 def start(bench, binary, place, hardware=None):
-    """Boots a fresh machine and installs; it is up, on the new kernel, and has nothing to do."""
-    image = disk.overlay(bench.base(), place / "disk.qcow2")
-    machine = bench.machine(place, image, hardware or Hardware(), KERNELS)
-    machine.start()
+    """Boots a machine with nothing to do. Its disk is made once for each program, and kept."""
+    machine = _machine(bench, _disk(bench, binary, place), place, hardware)
+    try:
+        machine.wait_up(300)
+        healthy(machine)
+        again = machine.run(AGAIN, 300)
+        if again.code != 0 or "nothing to do" not in again.out:
+            raise Silent(f"a further run ended with {again.code}: {(again.out + again.err).strip()[-500:]}")
+    except BaseException:
+        stop(machine)
+        raise
+    return machine
+
+
+def _disk(bench, binary, place):
+    base = bench.base()
+    digest = hashlib.sha256(b"\0".join([binary.read_bytes(), base.name.encode(), _CONFIG.encode()])).hexdigest()[:16]
+    kept = bench.cache / "installed"
+    kept.mkdir(parents=True, exist_ok=True)
+    disk_of = kept / f"{digest}.qcow2"
+    with open(kept / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not disk_of.is_file():
+            for older in kept.glob("*.qcow2"):
+                older.unlink()
+            _install(bench, binary, base, place).rename(disk_of)
+    return disk_of
+
+
+def _install(bench, binary, base, place):
+    """A disk on which a whole installation has ended, and the machine was shut down."""
+    machine = _machine(bench, base, place)
     try:
         boot = machine.wait_up(300).boot
         machine.put("/root/awg-install", binary.read_bytes(), 0o755)
@@ -36,19 +67,23 @@ def start(bench, binary, place, hardware=None):
         done = machine.run("awg-install status --wait", _LIMIT)
         if done.code != 0:
             raise Silent(f"the installation ended with {done.code}: {(done.out + done.err).strip()[-500:]}")
-        healthy(machine)
-        again = machine.run(AGAIN, 300)
-        if again.code != 0 or "nothing to do" not in again.out:
-            raise Silent(f"a further run ended with {again.code}: {(again.out + again.err).strip()[-500:]}")
-    except BaseException:
+        machine.shut_down(180)
+        finished = bench.cache / "installed" / "new"
+        shutil.copy(machine.disk, finished)
+        return finished
+    finally:
         stop(machine)
-        raise
+
+
+def _machine(bench, below, place, hardware=None):
+    machine = bench.machine(place, disk.overlay(below, place / "disk.qcow2"), hardware or Hardware(), KERNELS)
+    machine.start()
     return machine
 
 
 def healthy(machine, limit=300):
     deadline = time.monotonic() + limit
-    while machine.run("docker inspect --format '{{.State.Health.Status}}' wg-easy", 60).out.strip() != "healthy":
+    while machine.run("docker inspect --format '{{.State.Health.Status}}' wg-easy", limit).out.strip() != "healthy":
         if time.monotonic() > deadline:
             raise Silent("the container is not healthy")
         time.sleep(2)
