@@ -18,21 +18,11 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from . import disk, standin, trees
+from . import disk, trees
 from .channel import Rebooted, Silent, TimedOut
+from .furnish import CONFIG, INSTALL, KERNELS, PROGRAM, RELEASE, furnish
 from .machine import Hardware
 
-_RELEASE = "6.12.50-0-lts"
-_KERNELS = ["6.12.50-0-virt", f"{_RELEASE}.modular"]
-_PROGRAM = "/root/awg-install"
-_INSTALL = f"{_PROGRAM} --unattended --config /root/config.yaml"
-_CONFIG = f"""\
-mode: auto
-kernel: {{release: {_RELEASE}}}
-module: {{source: file, path: /root/amneziawg.ko}}
-server: {{host: vpn.example.org, username: admin, password_file: /root/password}}
-container: {{image: "ghcr.io/wg-easy/wg-easy:15"}}
-"""
 # Differ from run to run without meaning anything, or are made anew at every start.
 _INCIDENTAL = [
     "/var/lib/docker", "/var/lib/containerd", "/var/lib/awg-install", "/opt/wg-easy/data", "/boot/ldlinux.sys",
@@ -109,7 +99,7 @@ def _cut(stage, number, phase, after):
         machine.start()
         if phase == "install":
             machine.wait_up(300)
-            machine.run(f"{_INSTALL} > /root/output 2>&1 < /dev/null &", 30)
+            machine.run(f"{INSTALL} > /root/output 2>&1 < /dev/null &", 30)
         time.sleep(after)
         machine.cut_power()
         machine.start()
@@ -133,14 +123,14 @@ def _finish(machine):
         code = _status(machine)
         if code == 8:
             # A power cut during the trial boot cannot be told from a kernel that died.
-            said = machine.run(f"{_PROGRAM} status", 120).out
+            said = machine.run(f"{PROGRAM} status", 120).out
             if "came back on" not in said:
                 raise Broken(f"ended in another rung: {said.strip()[-300:]}")
             fell_back = True
-        if code == 0 and machine.run("uname -r", 30).out.strip() == _RELEASE:
+        if code == 0 and machine.run("uname -r", 30).out.strip() == RELEASE:
             return fell_back
         retry = " --retry-kernel" if code == 8 else ""
-        command = f"{_PROGRAM} install --unattended{retry} --config /root/config.yaml"
+        command = f"{PROGRAM} install --unattended{retry} --config {CONFIG}"
         result = _run(machine, command)
         if result and result.code not in (0, 8):
             raise Broken(f"running again: exit {result.code}: {(result.out + result.err).strip()[-400:]}")
@@ -151,7 +141,7 @@ def _finish(machine):
 
 
 def _status(machine):
-    result = _run(machine, f"{_PROGRAM} status --wait")
+    result = _run(machine, f"{PROGRAM} status --wait")
     if result is None:
         machine.wait_up(400)
         return _status(machine)
@@ -172,8 +162,8 @@ def _check(machine, stage):
         if got != wanted:
             raise Broken(f"`{command}` says {got[-200:]!r}, not {wanted!r}")
 
-    expect("uname -r", _RELEASE)
-    again = machine.run(_INSTALL, 300)
+    expect("uname -r", RELEASE)
+    again = machine.run(INSTALL, 300)
     if again.code != 0 or "nothing to do" not in again.out:
         raise Broken(f"a further run: exit {again.code}: {(again.out + again.err).strip()[-300:]}")
     expect("docker inspect --format '{{.State.Health.Status}}' wg-easy", "healthy")
@@ -200,7 +190,7 @@ class _Stage:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         image = disk.overlay(self._disk(source), directory / "disk.qcow2")
-        return self.bench.machine(directory, image, Hardware(), _KERNELS)
+        return self.bench.machine(directory, image, Hardware(), KERNELS)
 
     def prepare(self):
         """Makes both disks and the record of an undisturbed end, unless they are there."""
@@ -211,13 +201,10 @@ class _Stage:
             return
         print("cuts: installs once undisturbed", flush=True)
         machine = self.bench.machine(
-            self._fresh("ready"), disk.overlay(self.base, self._disk("ready", True)), Hardware(), _KERNELS)
+            self._fresh("ready"), disk.overlay(self.base, self._disk("ready", True)), Hardware(), KERNELS)
         machine.start()
         machine.wait_up(300)
-        machine.put(_PROGRAM, self.binary.read_bytes(), 0o755)
-        machine.put("/root/amneziawg.ko", standin.module(_RELEASE, self.bench.material, self.bench.cache).read_bytes())
-        machine.put("/root/password", "correct horse battery staple\n", 0o600)
-        machine.put("/root/config.yaml", _CONFIG)
+        furnish(machine, self.bench, self.binary)
         machine.shut_down(120)
         machine.server.stop()
         self._undisturbed()
@@ -228,7 +215,7 @@ class _Stage:
         machine.start()
         machine.wait_up(300)
         begun = time.monotonic()
-        result = machine.run(_INSTALL + " --no-reboot", 900)
+        result = machine.run(INSTALL + " --no-reboot", 900)
         self.times["install"] = time.monotonic() - begun
         if result.code != 7:
             raise Silent(f"the undisturbed installation failed: {result.out}{result.err}")
@@ -239,7 +226,7 @@ class _Stage:
         machine.start()
         begun = time.monotonic()
         machine.wait_up(300)
-        code = machine.run(f"{_PROGRAM} status --wait", 900).code
+        code = machine.run(f"{PROGRAM} status --wait", 900).code
         self.times["resume"] = time.monotonic() - begun
         if code != 0:
             raise Silent(f"the undisturbed resumption ended with {code}")

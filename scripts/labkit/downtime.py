@@ -15,15 +15,14 @@ import time
 from pathlib import Path
 
 from . import debs, disk, gaps, images, provisioning, standin
-from .channel import Rebooted, Silent
+from .channel import Silent
+from .furnish import KERNELS, PASSWORD, RELEASE
 from .machine import Hardware
 from .shape import Link, Shaped
 
-_RELEASE, _NEXT = "6.12.50-0-lts", "6.12.51-0-lts"
-_VIRT = "6.12.50-0-virt"
+_NEXT = "6.12.51-0-lts"
 _TAG = "lab/wg-easy-large:15"
 _IMAGE = f"ghcr.io/{_TAG}"
-_PASSWORD = "correct horse battery staple"
 _SERVER, _CLIENT = "192.0.2.1", "192.0.2.2"
 _INNER = "10.8.0.1"
 _MEMORY = 400
@@ -39,7 +38,7 @@ CONTAINER_CASES = ("another setting", "a newer image")
 RESTART_CASE = "another kernel"
 
 
-def config(release=_RELEASE, memory=None, reboot=None):
+def config(release=RELEASE, memory=None, reboot=None):
     """A configuration; what is not named is as at the beginning."""
     kernel = f"release: {release}" + (f", reboot: {reboot}" if reboot else "")
     container = f'image: "{_IMAGE}"' + (f", memory: {memory}" if memory else "")
@@ -94,7 +93,7 @@ def _tell(name, found):
 
 def _container(stage, who, place):
     """Both changes of the container, one after the other on one machine."""
-    server = stage.boot(place, [_VIRT, f"{_RELEASE}.modular"])
+    server = stage.boot(place, KERNELS)
     try:
         stage.client.join(server)
         for case in CONTAINER_CASES:
@@ -158,7 +157,7 @@ def _found(began, pings, knocks, parts, events):
 
 def _restart(stage, how, place):
     """Into another kernel, by awg-install."""
-    server = stage.boot(place, [_VIRT, _NEXT])
+    server = stage.boot(place, [KERNELS[0], _NEXT])
     try:
         stage.client.join(server)
         stage.client.calm()
@@ -212,7 +211,7 @@ class _Client:
     def __init__(self, bench, place, wire):
         self._bench = bench
         self._machine = bench.machine(place, disk.overlay(bench.base(), place / "disk.qcow2"),
-                                      Hardware(memory=512, wire=wire), [_VIRT])
+                                      Hardware(memory=512, wire=wire), KERNELS[:1])
         self._machine.clock = _Clock(self._machine)
 
     def start(self):
@@ -304,7 +303,7 @@ class _Stage:
         place = self._place / "ready"
         machine = self.bench.machine(
             place, disk.overlay(self.bench.base(size="3G"), place / "disk.qcow2"), Hardware(wire=self._wire),
-            [_VIRT, f"{_RELEASE}.modular"])
+            KERNELS)
         try:
             machine.start()
             boot = machine.wait_up(300).boot
@@ -326,8 +325,8 @@ class _Stage:
         machine.put("/root/awg-install", self.binary.read_bytes(), 0o755)
         machine.put("/root/downtime-peer.sh", (self.top / "scripts/downtime-peer.sh").read_bytes(), 0o755)
         machine.put("/root/client.sh", _GUEST.read_bytes(), 0o755)
-        machine.put("/root/password", f"{_PASSWORD}\n", 0o600)
-        for release in (_RELEASE, _NEXT):
+        machine.put("/root/password", f"{PASSWORD}\n", 0o600)
+        for release in (RELEASE, _NEXT):
             module = standin.module(release, self.bench.material, self.bench.cache)
             machine.put(f"/root/{release}.ko", module.read_bytes())
         for name, text in (("config", config()), ("setting", config(memory=_MEMORY)),
@@ -340,7 +339,7 @@ class _Stage:
             raise Silent(f"the wire to the client: {wired.out}{wired.err}")
 
     def _add_client(self, machine, name):
-        login = base64.b64encode(f"admin:{_PASSWORD}".encode()).decode()
+        login = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
         body = json.dumps({"name": name, "expiresAt": None})
         made = machine.run(
             "address=$(docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' wg-easy); "

@@ -16,14 +16,12 @@ from pathlib import Path
 
 from . import ansible, disk, sshd, trees
 from .channel import Rebooted, Silent, TimedOut
+from .furnish import KERNELS, PASSWORD, RELEASE
 from .machine import CATALOG_ADDRESS, REGISTRY_ADDRESS, REPOSITORY_ADDRESS, Hardware, free_port
 from .meter import Meter
 from .narrative import Narrative
 
-_RELEASE = "6.12.50-0-lts"
 _TUNNEL_PORT = 51820
-_KERNELS = ["6.12.50-0-virt", f"{_RELEASE}.modular"]
-_PASSWORD = "correct horse battery staple"
 _SERVICES = {"mirror": f"{REPOSITORY_ADDRESS}:80", "registry": f"{REGISTRY_ADDRESS}:443",
              "catalog": f"{CATALOG_ADDRESS}:443"}
 _BOOT_LIMIT = 900
@@ -126,13 +124,13 @@ class _Fleet:
         said = self._play("install", "-vvvv", "-e", json.dumps({"awg_install_batches": self._batches}))
         self._expect(said, 0, changed=1)
         self._tell(f"all installed after {self._seconds() - began:.0f} s")
-        if _PASSWORD in said.text:
+        if PASSWORD in said.text:
             raise Failed("the password is in the output of ansible-playbook -vvvv")
         self._keep("install")
         # Every machine has restarted since the lab last spoke with it.
         self._each(lambda host: host.machine.wait_up(_BOOT_LIMIT))
         self._each(_proven)
-        self._tell(f"each host: {_RELEASE} runs, status is done with 0, the container is healthy, the password is in "
+        self._tell(f"each host: {RELEASE} runs, status is done with 0, the container is healthy, the password is in "
                    "no file and not in the output of -vvvv")
 
     def again(self):
@@ -212,13 +210,13 @@ class _Fleet:
         (place / "hosts.yml").write_text(json.dumps({"vpn": {"hosts": hosts}}))
         (place / "group_vars/vpn/main.yml").write_text(json.dumps(settings))
         vault = place / "group_vars/vpn/vault.yml"
-        vault.write_text(json.dumps({"vault_awg_install_password": _PASSWORD}))
+        vault.write_text(json.dumps({"vault_awg_install_password": PASSWORD}))
         self._playbook.encrypt(vault, secret)
 
     def _config(self):
         catalog = {"url": "https://modules.lab/", "public_keys": [self._hosts[0].catalog.public_key]}
         return {
-            "kernel": {"release": _RELEASE},
+            "kernel": {"release": RELEASE},
             "module": {"source": "catalog", "catalog": catalog},
             "server": {"host": "vpn.example.org", "username": "admin", "port": _TUNNEL_PORT},
             "container": {"image": "ghcr.io/wg-easy/wg-easy:15"},
@@ -236,11 +234,11 @@ class _Host:
     def start(self, base):
         self._place.mkdir(parents=True)
         self.catalog = self._bench.catalog(self._place, self._binary)
-        self.catalog.change(modules=[_RELEASE])
+        self.catalog.change(modules=[RELEASE])
         inbound = free_port()
         image = disk.overlay(base, self._place / "disk.qcow2")
         self.machine = self._bench.machine(
-            self._place, image, Hardware(inbound={sshd.PORT: inbound}), _KERNELS, self.catalog)
+            self._place, image, Hardware(inbound={sshd.PORT: inbound}), KERNELS, self.catalog)
         for service, address in _SERVICES.items():
             self._meters[service] = Meter(self.machine.ports[address])
             self.machine.ports[address] = self._meters[service].port
@@ -303,7 +301,7 @@ def _proven(host):
         if got != wanted:
             raise Failed(f"{host.name}: `{command}` says {got[-200:]!r}, not {wanted!r}")
 
-    expect("uname -r", _RELEASE)
+    expect("uname -r", RELEASE)
     done = host.machine.run("/usr/local/sbin/awg-install status --output json", 120)
     status = json.loads(done.out.strip().splitlines()[-1])
     if done.code != 0 or (status["outcome"], status["mode"]) != ("done", "kernel"):
@@ -314,7 +312,7 @@ def _proven(host):
             raise Failed(f"{host.name}: the container is not healthy")
         time.sleep(5)
     # The pattern comes on standard input, or the search would find itself.
-    search = f"echo '{_PASSWORD}' | grep -rlFf - /etc /opt /root /tmp /var/lib/awg-install /var/log"
+    search = f"echo '{PASSWORD}' | grep -rlFf - /etc /opt /root /tmp /var/lib/awg-install /var/log"
     found = host.machine.run(search, 300)
     if found.code != 1:
         raise Failed(f"{host.name}: the password is in {found.out.strip() or found.err.strip()}")

@@ -5,21 +5,12 @@ import hashlib
 import shutil
 import time
 
-from . import disk, standin
+from . import disk
 from .channel import Silent
+from .furnish import CONFIG, INSTALL, KERNELS, config, furnish
 from .machine import Hardware
 
-RELEASE = "6.12.50-0-lts"
-KERNELS = ["6.12.50-0-virt", f"{RELEASE}.modular"]
-PASSWORD = "correct horse battery staple"
-CONFIG = "/root/config.yaml"
 AGAIN = f"awg-install --unattended --config {CONFIG}"
-_CONFIG = f"""\
-kernel: {{release: {RELEASE}}}
-module: {{source: file, path: /root/amneziawg.ko}}
-server: {{host: vpn.example.org, username: admin, password_file: /root/password}}
-container: {{image: "ghcr.io/wg-easy/wg-easy:15"}}
-"""
 _LIMIT = 900
 
 
@@ -40,7 +31,7 @@ def start(bench, binary, place, hardware=None):
 
 def _disk(bench, binary, place):
     base = bench.base()
-    digest = hashlib.sha256(b"\0".join([binary.read_bytes(), base.name.encode(), _CONFIG.encode()])).hexdigest()[:16]
+    digest = hashlib.sha256(b"\0".join([binary.read_bytes(), base.name.encode(), config().encode()])).hexdigest()[:16]
     kept = bench.cache / "installed"
     kept.mkdir(parents=True, exist_ok=True)
     disk_of = kept / f"{digest}.qcow2"
@@ -58,11 +49,8 @@ def _install(bench, binary, base, place):
     machine = _machine(bench, base, place)
     try:
         boot = machine.wait_up(300).boot
-        machine.put("/root/awg-install", binary.read_bytes(), 0o755)
-        machine.put("/root/amneziawg.ko", standin.module(RELEASE, bench.material, bench.cache).read_bytes())
-        machine.put("/root/password", f"{PASSWORD}\n", 0o600)
-        machine.put(CONFIG, _CONFIG)
-        machine.run(f"/root/{AGAIN} > /root/output 2>&1 < /dev/null &", 30)
+        furnish(machine, bench, binary)
+        machine.run(f"{INSTALL} > /root/output 2>&1 < /dev/null &", 30)
         machine.wait_up(_LIMIT, not_boot=boot)
         done = machine.run("awg-install status --wait", _LIMIT)
         if done.code != 0:

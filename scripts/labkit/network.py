@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import standin
 from .channel import Silent
+from .furnish import KERNELS, RELEASE
 from .machine import REGISTRY_ADDRESS, REPOSITORY_ADDRESS
 from .meter import Meter
 
@@ -18,8 +19,6 @@ ADDRESS = "10.0.2.0/24"
 _BRIDGE = Path("/sys/class/net") / NAME
 _MASK = "255.255.255.0"
 _URI = "qemu:///system"
-_RELEASE = "6.12.50-0-lts"
-_KERNELS = ["6.12.50-0-virt", f"{_RELEASE}.modular"]
 # The first address is the host's for Vagrant; without <forward>, the bridge leads nowhere.
 _XML = f"""\
 <network>
@@ -36,8 +35,8 @@ class Services:
 
     def __init__(self, bench):
         self._relays = {}
-        self._server, ports = bench.services(_KERNELS)
-        self.module = standin.module(_RELEASE, bench.material, bench.cache)
+        self._server, ports = bench.services(KERNELS)
+        self.module = standin.module(RELEASE, bench.material, bench.cache)
         if not _BRIDGE.exists():
             _virsh("net-create", "/dev/stdin", text=_XML)
         try:

@@ -11,27 +11,18 @@ import shutil
 import statistics
 import time
 
-from . import disk, images, standin, variants
+from . import disk, images, variants
 from .channel import Rebooted, Silent
+from .furnish import INSTALL, KERNELS, MODULE, RELEASE, furnish
 from .machine import Hardware
 from .shape import Link, Shaped
 
-_RELEASE = "6.12.50-0-lts"
-_KERNELS = ["6.12.50-0-virt", f"{_RELEASE}.modular"]
 _LARGE = "lab/wg-easy-large:15"
 _IMAGE = f"ghcr.io/{_LARGE}"
-_CONFIG = f"""\
-mode: auto
-kernel: {{release: {_RELEASE}}}
-module: {{source: file, path: /root/amneziawg.ko}}
-server: {{host: vpn.example.org, username: admin, password_file: /root/password}}
-container: {{image: "{_IMAGE}"}}
-"""
 # As of a VPS of the smaller kind.
 RATE, DELAY, IMAGE_SIZE = 50_000_000, 0.030, 150_000_000
 _LIMIT = 1800
-_OURS = "/root/awg-install --unattended --config /root/config.yaml"
-_PEER = f"/root/bench-peer.sh {_RELEASE} /root/amneziawg.ko {_IMAGE}"
+_PEER = f"/root/bench-peer.sh {RELEASE} {MODULE} {_IMAGE}"
 _DONE = {
     "awg-install": "grep -q '\"outcome\": \"done\"' /var/lib/awg-install/receipt.json",
     "script": "[ -e /root/peer-done ]",
@@ -66,7 +57,7 @@ def run(bench, binary, top, place, rounds, processors):
 def _play(bench, binary, top, place, who, shaped, processors):
     """Seconds of one installation, and its longest steps where they are known."""
     image = disk.overlay(bench.base(size="3G"), place / "disk.qcow2")
-    machine = bench.machine(place, image, Hardware(processors=processors), _KERNELS)
+    machine = bench.machine(place, image, Hardware(processors=processors), KERNELS)
     links = []
     if shaped:
         down, up = Link(RATE, DELAY), Link(RATE, DELAY)
@@ -78,7 +69,7 @@ def _play(bench, binary, top, place, who, shaped, processors):
         boot = machine.wait_up(300).boot
         _prepare(machine, bench, binary, top)
         began = time.monotonic()
-        machine.run(f"{_OURS if who == 'awg-install' else _PEER} > /root/output 2>&1 < /dev/null &", 30)
+        machine.run(f"{INSTALL if who == 'awg-install' else _PEER} > /root/output 2>&1 < /dev/null &", 30)
         try:
             machine.wait_up(_LIMIT, not_boot=boot)
         except Silent as error:
@@ -89,7 +80,7 @@ def _play(bench, binary, top, place, who, shaped, processors):
             time.sleep(0.5)
         seconds = time.monotonic() - began
         kind = machine.run("docker exec wg-easy ip -d link show wg0", 120).out
-        if "amneziawg" not in kind or machine.run("uname -r", 30).out.strip() != _RELEASE:
+        if "amneziawg" not in kind or machine.run("uname -r", 30).out.strip() != RELEASE:
             raise Silent(f"{who} ended with something else: {kind}")
         return seconds, _longest(machine) if who == "awg-install" else []
     finally:
@@ -101,11 +92,8 @@ def _play(bench, binary, top, place, who, shaped, processors):
 
 
 def _prepare(machine, bench, binary, top):
-    machine.put("/root/awg-install", binary.read_bytes(), 0o755)
+    furnish(machine, bench, binary, _IMAGE)
     machine.put("/root/bench-peer.sh", (top / "scripts/bench-peer.sh").read_bytes(), 0o755)
-    machine.put("/root/amneziawg.ko", standin.module(_RELEASE, bench.material, bench.cache).read_bytes())
-    machine.put("/root/password", "correct horse battery staple\n", 0o600)
-    machine.put("/root/config.yaml", _CONFIG)
 
 
 def _longest(machine, count=10):

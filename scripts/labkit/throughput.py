@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from . import installed
 from .channel import Silent
+from .furnish import PASSWORD
 from .machine import Hardware
 
 _KINDS = {"kernel": "amneziawg", "userspace": "tun"}
@@ -54,7 +55,7 @@ def run(bench, binary, top, place, rounds, size, processors):
     try:
         machine.put("/root/peer.sh", (top / "scripts/labkit/peer.sh").read_bytes(), 0o755)
         machine.put("/root/tunnel-speed", (top / "scripts/tunnel-speed").read_bytes(), 0o755)
-        _done(machine, f"/root/peer.sh place && /root/peer.sh connect '{installed.PASSWORD}'")
+        _done(machine, f"/root/peer.sh place && /root/peer.sh connect '{PASSWORD}'")
         print(f"throughput: the peer's tunnel is {_kind(machine, 'ip -n peer -d link show tunnel')}", flush=True)
         seen = {}
         for number in range(rounds):
