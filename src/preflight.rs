@@ -3,9 +3,10 @@
 mod ports;
 
 use crate::choice::Choice;
-use crate::config::{Config, Firewall, Ipv6, Privilege, Release, Web};
+use crate::config::{Config, Firewall, Ipv6, Mode, Privilege, Release, Web};
 use crate::error::{Error, Result};
-use crate::facts::{Engine, Facts, Os};
+use crate::facts::{Engine, Facts, Os, kernel::EXTRA};
+use crate::module;
 use crate::owned::{BRIDGE, Backend, Rung, own_authority};
 use crate::receipt::Receipt;
 
@@ -36,9 +37,21 @@ pub fn check(config: &Config, facts: &Facts, choice: &Choice) -> Result<()> {
     running_kernel(facts, choice)?;
     image(config, facts)?;
     programs(config, facts, choice)?;
+    userspace(config, facts)?;
     ports::check(config, facts)?;
     engine(facts)?;
     space(facts)
+}
+
+/// The image's `awg-quick` takes the kernel's module wherever it can be had, whatever was asked for.
+fn userspace(config: &Config, facts: &Facts) -> Result<()> {
+    if config.mode != Mode::Userspace || !facts.modules.loaded.contains(module::NAME) {
+        return Ok(());
+    }
+    let file = format!("/lib/modules/{}/{EXTRA}", facts.kernel.running);
+    Err(Error::host("mode is userspace, and the kernel module amneziawg is loaded on this host")
+        .cause("the container would use the module, and the kernel loads it by itself as long as it can be found")
+        .remedy(format!("set mode: auto or kernel; or take the module away (move {file}, depmod, restart the host)")))
 }
 
 /// Every port that is published is free, or held by our own containers.

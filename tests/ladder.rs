@@ -299,3 +299,18 @@ fn an_engine_that_others_manage_is_left_alone() {
     root.install().expect(6).says("port is already allocated").says("server.port");
     assert!(!root.commands().iter().any(|c| c.starts_with("rc-service")));
 }
+
+/// The image would use the module all the same, which would be found only once the container runs.
+#[test]
+fn userspace_is_refused_where_the_module_is_loaded() {
+    let root = Root::installed("");
+    root.forget_commands();
+    let ran = root.run(&["--unattended", "--mode", "userspace"]).expect(4);
+    assert!(ran.err.contains("the kernel module amneziawg is loaded"), "{}", ran.err);
+    assert!(ran.err.contains(&format!("/lib/modules/{LTS}/extra/amneziawg.ko")), "{}", ran.err);
+    assert!(
+        !root.commands().iter().any(|c| c.contains("up --detach") || c.starts_with("apk add")),
+        "nothing was changed"
+    );
+    root.run(&["status"]).expect(0).says("kernel mode");
+}
