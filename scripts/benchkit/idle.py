@@ -23,6 +23,7 @@ def rows(bench):
     with bench.scratch() as place:
         host = prepared.Prepared(place / "host", bench.binary)
         host.install()
+        host.serve_engine()
         host.run(*_AGAIN)
         tasks = playbook(json.loads((host.root / "var/lib/awg-install/receipt.json").read_text()), host.root, place / "files")
         file = place / "same.json"

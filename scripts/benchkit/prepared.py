@@ -3,11 +3,14 @@
 import base64
 import os
 import shutil
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 from . import measure
 
 FAKEROOT = Path(__file__).resolve().parents[1] / "fakeroot"
+_IDLE = FAKEROOT.with_name("bench-idle")
 CONFIG = """kernel:
   release: 6.12.50-0-lts
 module:
@@ -44,6 +47,13 @@ class Prepared:
         """The whole installation with its restart; after it nothing is left to do."""
         self.run("--unattended", "--config", "/root/awg.yaml")
         self.run("resume")
+
+    def serve_engine(self):
+        """From now on the engine answers over its socket, as a real one does, and not by a program of its own."""
+        loader = SourceFileLoader("bench_idle", str(_IDLE))
+        served = module_from_spec(spec_from_loader("bench_idle", loader))
+        loader.exec_module(served)
+        served.listen(str(self.root))
 
     def start_engine(self, image):
         """The engine is there and runs; what it saves as an image is this file, which costs it nothing."""
