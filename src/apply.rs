@@ -51,8 +51,7 @@ pub fn apply(run: &Run, plan: &Plan, receipt: &mut Receipt) -> std::result::Resu
 
 fn each(run: &Run, plan: &Plan, receipt: &mut Receipt, beside: &mut Beside) -> std::result::Result<End, Box<Failed>> {
     let total = plan.steps.len();
-    let mut started = false;
-    let mut peers = Peers::default();
+    let mut so_far = SoFar::default();
     for (index, planned) in plan.steps.iter().enumerate() {
         let step = &planned.step;
         run.host.go_on().map_err(|e| failed(step, e))?;
@@ -71,10 +70,10 @@ fn each(run: &Run, plan: &Plan, receipt: &mut Receipt, beside: &mut Beside) -> s
                 let end = (run.ahead)(release).and_then(|()| restart(run, receipt, release, *kexec));
                 return end.map_err(|e| failed(step, e));
             }
-            _ => one(run, plan, receipt, step, (started, &mut peers)),
+            _ => one(run, plan, receipt, step, &mut so_far),
         };
         outcome.map_err(|e| failed(step, e))?;
-        started |= matches!(step, Step::FirstStart | Step::Ready { .. });
+        so_far.started |= matches!(step, Step::FirstStart | Step::Ready { .. });
         run.report.step_done(step, began.elapsed());
     }
     beside.settle(run, receipt, true)?;
@@ -93,9 +92,17 @@ fn failed(step: &Step, error: Error) -> Box<Failed> {
     Box::new(Failed { step: step.clone(), error })
 }
 
-/// `so_far`: whether the new server was seen to run, and where the peers of the old one are.
-fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, so_far: (bool, &mut Peers)) -> Result<()> {
-    let (host, (started, peers)) = (run.host, so_far);
+/// What later steps must know of earlier ones.
+#[derive(Default)]
+struct SoFar {
+    /// The new server was seen to run.
+    started: bool,
+    /// Where the peers of the old one are, once that was asked.
+    peers: Option<Peers>,
+}
+
+fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, so_far: &mut SoFar) -> Result<()> {
+    let host = run.host;
     let name = run.config.container.name.to_string();
     let id = step.id();
     let directory = run.config.container.directory.to_string();
@@ -103,15 +110,15 @@ fn one(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, so_far: (bool
     change::record(host, step, &directory, receipt)?;
     // What can be done before the container stops is: its peers wait from then on.
     let runs = run.facts.container.as_ref().is_some_and(|c| c.running);
-    if runs && peers.is_empty() && matches!(step, Step::Load { .. } | Step::Compose) {
-        *peers = Peers::of(host, &name);
+    if runs && matches!(step, Step::Load { .. } | Step::Compose) {
+        so_far.peers.get_or_insert_with(|| Peers::of(host, &name));
     }
     if runs && *step == Step::Compose {
         container::check(host, run.config)?;
     }
     wayback::ahead(host, run.config, step, receipt)?;
-    let acted = act(run, plan, receipt, step, started, before == Some(State::Started));
-    if *step == Step::Compose && acted.is_ok() {
+    let acted = act(run, plan, receipt, step, so_far.started, before == Some(State::Started));
+    if let Some(peers) = so_far.peers.as_ref().filter(|_| *step == Step::Compose && acted.is_ok()) {
         peers.call(host, &name);
     }
     conclude(run, receipt, step, before, acted)

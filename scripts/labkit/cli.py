@@ -21,7 +21,8 @@ def main(arguments):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     cache = cache_directory()
     problem = setup.ensure()
-    if not problem and options.action in (_run, _up, _cuts, _fleet, _bench, _downtime, _idle, _throughput, _box, _services) and os.geteuid() != 0:
+    makes_machines = (_run, _up, _cuts, _fleet, _bench, _downtime, _idle, _throughput, _box, _services)
+    if not problem and options.action in makes_machines and os.geteuid() != 0:
         problem = "the lab makes device nodes and file owners; run it as root"
     try:
         if problem and options.action is _run and options.scenarios:
@@ -81,32 +82,17 @@ def _parser():
     many.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
     many.set_defaults(action=_fleet)
 
-    compare = commands.add_parser("bench", help="time a whole installation beside that of a plain script")
-    compare.add_argument("--rounds", type=int, default=1, metavar="N")
+    compare = _measurement(commands, "bench", _bench, 1, "time a whole installation beside that of a plain script")
     compare.add_argument("--processors", type=int, default=1, metavar="N", help="of each machine")
-    compare.add_argument("--log", metavar="DIR", help="where to write console logs")
-    compare.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
-    compare.set_defaults(action=_bench)
 
-    still = commands.add_parser("idle", help="measure a run with nothing to do beside an Ansible playbook")
-    still.add_argument("--rounds", type=int, default=3, metavar="N")
-    still.add_argument("--log", metavar="DIR", help="where to write console logs and ansible's output")
-    still.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
-    still.set_defaults(action=_idle)
+    _measurement(commands, "idle", _idle, 3, "measure a run with nothing to do beside an Ansible playbook")
 
-    speed = commands.add_parser("throughput", help="measure the tunnel in kernel mode beside userspace mode")
-    speed.add_argument("--rounds", type=int, default=3, metavar="N")
+    speed = _measurement(commands, "throughput", _throughput, 3, "measure the tunnel in kernel mode beside userspace mode")
     speed.add_argument("--size", type=int, default=16, metavar="MIB", help="through the tunnel, each way")
     speed.add_argument("--processors", type=int, default=1, metavar="N", help="of the machine")
-    speed.add_argument("--log", metavar="DIR", help="where to write console logs")
-    speed.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
-    speed.set_defaults(action=_throughput)
 
-    dead = commands.add_parser("downtime", help="measure how long a client's tunnel is dead while its server is changed")
-    dead.add_argument("--rounds", type=int, default=1, metavar="N")
-    dead.add_argument("--log", metavar="DIR", help="where to write console logs")
-    dead.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
-    dead.set_defaults(action=_downtime)
+    _measurement(commands, "downtime", _downtime, 1,
+                 "measure how long a client's tunnel is dead while its server is changed")
 
     made = commands.add_parser("box", help="make a box for Vagrant with libvirt")
     made.add_argument("--out", metavar="FILE", help="default: where `services` looks for it")
@@ -153,6 +139,15 @@ def _parser():
     hidden = commands.add_parser("keep")
     hidden.add_argument("name")
     hidden.set_defaults(action=lambda o, c: keeper.keep(c, o.name))
+    return parser
+
+
+def _measurement(commands, name, action, rounds, about):
+    parser = commands.add_parser(name, help=about)
+    parser.add_argument("--rounds", type=int, default=rounds, metavar="N")
+    parser.add_argument("--log", metavar="DIR", help="where to write console logs and what peers say")
+    parser.add_argument("--binary", metavar="PATH", help="default: built by scripts/build-static")
+    parser.set_defaults(action=action)
     return parser
 
 
@@ -230,6 +225,11 @@ def _throughput(options, cache):
         bench, binary, TOP, place, options.rounds, options.size << 20, options.processors))
 
 
+def _downtime(options, cache):
+    return _measured(options, cache, "downtime", lambda bench, binary, place: downtime.run(
+        bench, binary, TOP, place, options.rounds))
+
+
 def _measured(options, cache, name, measure):
     bench = runner.make_bench(cache)
     try:
@@ -238,16 +238,6 @@ def _measured(options, cache, name, measure):
         return measure(bench, binary, place)
     except (TimedOut, Rebooted) as error:
         raise Silent(str(error) or "the guest rebooted unexpectedly") from None
-    finally:
-        bench.close()
-
-
-def _downtime(options, cache):
-    bench = runner.make_bench(cache)
-    try:
-        binary = Path(options.binary).resolve() if options.binary else runner.build(TOP)
-        place = Path(options.log).resolve() if options.log else cache / "runs" / "downtime"
-        return downtime.run(bench, binary, TOP, place, options.rounds)
     finally:
         bench.close()
 

@@ -14,11 +14,11 @@ import statistics
 import time
 from pathlib import Path
 
-from . import debs, disk, gaps, images, provisioning, standin
+from . import debs, disk, gaps, images, installed, provisioning, standin
 from .channel import Silent
-from .furnish import KERNELS, PASSWORD, RELEASE
+from .furnish import KERNELS, PASSWORD, PROGRAM, RELEASE, install
 from .machine import Hardware
-from .shape import Link, Shaped
+from .shape import shaped
 
 _NEXT = "6.12.51-0-lts"
 _TAG = "lab/wg-easy-large:15"
@@ -308,11 +308,7 @@ class _Stage:
             machine.start()
             boot = machine.wait_up(300).boot
             self._furnish(machine)
-            machine.run("/root/awg-install --unattended --config /root/config.yaml > /root/output 2>&1 < /dev/null &", 30)
-            machine.wait_up(_LIMIT, not_boot=boot)
-            ended = machine.run(f"{_PROGRAM} status --wait", _LIMIT)
-            if ended.code != 0:
-                raise Silent(f"the installation ended with {ended.code}: {ended.out}{ended.err}")
+            install(machine, boot, _LIMIT)
             for name in ("onward", "anew"):
                 self._add_client(machine, name)
             machine.shut_down(120)
@@ -322,7 +318,7 @@ class _Stage:
             machine.server.stop()
 
     def _furnish(self, machine):
-        machine.put("/root/awg-install", self.binary.read_bytes(), 0o755)
+        machine.put(PROGRAM, self.binary.read_bytes(), 0o755)
         machine.put("/root/downtime-peer.sh", (self.top / "scripts/downtime-peer.sh").read_bytes(), 0o755)
         machine.put("/root/client.sh", _GUEST.read_bytes(), 0o755)
         machine.put("/root/password", f"{PASSWORD}\n", 0o600)
@@ -353,18 +349,10 @@ class _Stage:
         machine = self.bench.machine(
             place, disk.overlay(self._ready, place / "disk.qcow2"), Hardware(wire=self._wire), kernels)
         machine.clock = _Clock(machine)
-        down, up = Link(provisioning.RATE, provisioning.DELAY), Link(provisioning.RATE, provisioning.DELAY)
-        machine.links = []
-        for address, port in machine.ports.items():
-            machine.links.append(Shaped(port, down, up))
-            machine.ports[address] = machine.links[-1].port
+        machine.links = shaped(machine.ports, provisioning.RATE, provisioning.DELAY)
         machine.start()
         machine.wait_up(300)
-        deadline = time.monotonic() + 300
-        while machine.run("docker inspect --format '{{.State.Health.Status}}' wg-easy", 60).out.strip() != "healthy":
-            if time.monotonic() > deadline:
-                raise Silent("the container did not become healthy")
-            time.sleep(2)
+        installed.healthy(machine)
         # The check at boot has the lock until then.
         machine.run(f"{_PROGRAM} status --wait", 300)
         return machine

@@ -12,7 +12,6 @@ import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from . import ansible, disk, sshd, trees
 from .channel import Rebooted, Silent, TimedOut

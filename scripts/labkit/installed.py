@@ -7,7 +7,7 @@ import time
 
 from . import disk
 from .channel import Silent
-from .furnish import CONFIG, INSTALL, KERNELS, config, furnish
+from .furnish import CONFIG, KERNELS, config, furnish, install
 from .machine import Hardware
 
 AGAIN = f"awg-install --unattended --config {CONFIG}"
@@ -50,11 +50,7 @@ def _install(bench, binary, base, place):
     try:
         boot = machine.wait_up(300).boot
         furnish(machine, bench, binary)
-        machine.run(f"{INSTALL} > /root/output 2>&1 < /dev/null &", 30)
-        machine.wait_up(_LIMIT, not_boot=boot)
-        done = machine.run("awg-install status --wait", _LIMIT)
-        if done.code != 0:
-            raise Silent(f"the installation ended with {done.code}: {(done.out + done.err).strip()[-500:]}")
+        install(machine, boot, _LIMIT)
         machine.shut_down(180)
         finished = bench.cache / "installed" / "new"
         shutil.copy(machine.disk, finished)

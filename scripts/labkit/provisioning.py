@@ -16,7 +16,7 @@ from . import disk, images, variants
 from .channel import Rebooted, Silent
 from .furnish import INSTALL, KERNELS, MODULE, RELEASE, furnish
 from .machine import Hardware
-from .shape import Link, Shaped
+from .shape import shaped
 
 _LARGE = "lab/wg-easy-large:15"
 _IMAGE = f"ghcr.io/{_LARGE}"
@@ -40,35 +40,30 @@ def run(bench, binary, top, place, rounds, processors):
     print(f"image: {images.size(layout) / 1e6:.0f} MB, compressed; {processors} processor(s)", flush=True)
     took = {}
     for number in range(rounds):
-        for shaped in (True, False):
+        for over_link in (True, False):
             for who in ("awg-install", "script"):
-                name = f"{who}-{'shaped' if shaped else 'unshaped'}-{number + 1}"
-                seconds, parts = _play(bench, binary, top, place / name, who, shaped, processors)
-                took.setdefault((shaped, who), []).append(seconds)
+                name = f"{who}-{'shaped' if over_link else 'unshaped'}-{number + 1}"
+                seconds, parts = _play(bench, binary, top, place / name, who, over_link, processors)
+                took.setdefault((over_link, who), []).append(seconds)
                 print(f"{name}: {seconds:.0f} s", flush=True)
                 for part, ms in parts:
                     print(f"    {ms / 1000:6.1f} s  {part}", flush=True)
     print("\n| link | awg-install | script | ratio | goal |\n|---|---|---|---|---|")
     missed = False
-    for shaped in (True, False):
-        ours, peer = (statistics.median(took[shaped, who]) for who in ("awg-install", "script"))
-        link = f"{RATE // 1_000_000} Mbit/s, {DELAY * 1000:.0f} ms" if shaped else "unshaped"
-        goal = f"at most {GOAL}: {'met' if ours / peer <= GOAL else 'missed'}" if shaped else "for scale"
-        missed |= shaped and ours / peer > GOAL
+    for over_link in (True, False):
+        ours, peer = (statistics.median(took[over_link, who]) for who in ("awg-install", "script"))
+        link = f"{RATE // 1_000_000} Mbit/s, {DELAY * 1000:.0f} ms" if over_link else "unshaped"
+        goal = f"at most {GOAL}: {'met' if ours / peer <= GOAL else 'missed'}" if over_link else "for scale"
+        missed |= over_link and ours / peer > GOAL
         print(f"| {link} | {ours:.0f} s | {peer:.0f} s | {ours / peer:.2f} | {goal} |")
     return 1 if missed else 0
 
 
-def _play(bench, binary, top, place, who, shaped, processors):
+def _play(bench, binary, top, place, who, over_link, processors):
     """Seconds of one installation, and its longest steps where they are known."""
     image = disk.overlay(bench.base(size="3G"), place / "disk.qcow2")
     machine = bench.machine(place, image, Hardware(processors=processors), KERNELS)
-    links = []
-    if shaped:
-        down, up = Link(RATE, DELAY), Link(RATE, DELAY)
-        for address, port in machine.ports.items():
-            links.append(Shaped(port, down, up))
-            machine.ports[address] = links[-1].port
+    links = shaped(machine.ports, RATE, DELAY) if over_link else []
     try:
         machine.start()
         boot = machine.wait_up(300).boot

@@ -51,6 +51,14 @@ class Shaped(Listener):
             pass
 
 
+def shaped(ports, rate, delay):
+    """Puts all of a machine's ways, `ports` as `Machine` has them, on one link; what is to be stopped in the end."""
+    down, up = Link(rate, delay), Link(rate, delay)
+    relays = {address: Shaped(port, down, up) for address, port in ports.items()}
+    ports.update((address, relay.port) for address, relay in relays.items())
+    return list(relays.values())
+
+
 def _carry(source, sink, link):
     under_way = queue.Queue(_IN_FLIGHT)
     threading.Thread(target=_deliver, args=(under_way, sink), daemon=True).start()

@@ -46,7 +46,6 @@ call() {
 ";
 
 /// Where the peers are that have a session.
-#[derive(Default)]
 pub struct Peers(Vec<Peer>);
 
 struct Peer {
@@ -61,16 +60,12 @@ impl Peers {
     pub fn of(host: &Host, name: &str) -> Peers {
         let sh = host.shell();
         let out = host.ask(cmd!(sh, "docker exec {name} /bin/sh -c {ASK}"), Limits::seconds(20));
-        if out.ok() { Peers(parse(&out.stdout)) } else { Peers::default() }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        Peers(if out.ok() { parse(&out.stdout) } else { Vec::new() })
     }
 
     /// Has the container begin their sessions. Without that they come back by themselves, later: no failure counts.
     pub fn call(&self, host: &Host, name: &str) {
-        if self.is_empty() {
+        if self.0.is_empty() {
             return;
         }
         let sh = host.shell();

@@ -9,7 +9,7 @@ import unittest
 from support import REPOSITORY  # noqa: F401  (finds labkit)
 
 from labkit.listener import Listener
-from labkit.shape import Link, Shaped
+from labkit.shape import Link, Shaped, shaped
 
 
 class Echo(Listener):
@@ -70,6 +70,28 @@ class TheLink(unittest.TestCase):
         self.assertGreaterEqual(time.monotonic() - began, 0.5)
         digest = hashlib.sha256(content).digest()
         self.assertEqual([hashlib.sha256(got).digest() for got, _ in results], [digest, digest])
+
+    def test_every_way_of_a_machine_leads_over_the_one_link(self):
+        other = Echo()
+        self.addCleanup(other.stop)
+        ports = {"192.0.2.1:80": self.echo.port, "192.0.2.2:443": other.port}
+        before = dict(ports)
+        for relay in shaped(ports, 8e6, 0):
+            self.addCleanup(relay.stop)
+        self.assertEqual(ports.keys(), before.keys())
+        self.assertFalse(set(ports.values()) & set(before.values()))
+        content = bytes(250_000)
+        began = time.monotonic()
+        results = []
+        threads = [threading.Thread(target=lambda port=port: results.append(there_and_back(port, content)[0]))
+                   for port in ports.values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(results, [content, content])
+        # Together 500,000 bytes at a million a second.
+        self.assertGreaterEqual(time.monotonic() - began, 0.5)
 
 
 if __name__ == "__main__":
