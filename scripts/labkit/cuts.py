@@ -24,11 +24,14 @@ from .furnish import CONFIG, INSTALL, KERNELS, PROGRAM, RELEASE, furnish
 from .machine import Hardware
 
 # Differ from run to run without meaning anything, or are made anew at every start.
+# What an initramfs holds is compared instead: apk makes them all anew when it was cut off.
 _INCIDENTAL = [
     "/var/lib/docker", "/var/lib/containerd", "/var/lib/awg-install", "/opt/wg-easy/data", "/boot/ldlinux.sys",
-    "/boot/extlinux.conf.old", "/boot/initramfs-lts", "/lib/apk/db", "/etc/docker", "/var/lib/seedrng",
-    "/root/output",
+    "/boot/extlinux.conf.old", "/boot/initramfs-lts", "/boot/initramfs-virt", "/lib/apk/db", "/etc/docker",
+    "/var/lib/seedrng", "/root/output",
 ]
+# Goes up when the record of an undisturbed end says more.
+_RECORD = b"2"
 _lock = threading.Lock()
 
 
@@ -168,10 +171,12 @@ def _check(machine, stage):
         raise Broken(f"a further run: exit {again.code}: {(again.out + again.err).strip()[-300:]}")
     expect("docker inspect --format '{{.State.Health.Status}}' wg-easy", "healthy")
     expect("docker exec wg-easy ip -d link show wg0 | grep -c amneziawg", "1")
+    images = trees.images(machine)
     if stage.finished is None:
-        stage.finished = trees.record(machine)
+        stage.finished, stage.images = trees.record(machine), images
         return
     changes = trees.differences(stage.finished, trees.record(machine), _INCIDENTAL)
+    changes += trees.differences(stage.images, images)
     if changes:
         raise Broken(f"{len(changes)} files differ from an undisturbed installation, first: {changes[:3]}")
 
@@ -182,8 +187,8 @@ class _Stage:
     def __init__(self, bench, binary, place):
         self.bench, self.binary, self.place = bench, binary, place
         self.base = bench.base()
-        self.digest = _digest(binary.read_bytes(), self.base.name.encode())
-        self.times, self.finished = {}, None
+        self.digest = _digest(binary.read_bytes(), self.base.name.encode(), _RECORD)
+        self.times, self.finished, self.images = {}, None, None
 
     def machine(self, name, source):
         directory = self.place / name
@@ -197,7 +202,7 @@ class _Stage:
         record = self.place / f"record-{self.digest}.json"
         if record.exists():
             known = json.loads(record.read_text())
-            self.times, self.finished = known["times"], known["finished"]
+            self.times, self.finished, self.images = (known[key] for key in ("times", "finished", "images"))
             return
         print("cuts: installs once undisturbed", flush=True)
         machine = self.bench.machine(
@@ -208,7 +213,8 @@ class _Stage:
         machine.shut_down(120)
         machine.server.stop()
         self._undisturbed()
-        record.write_text(json.dumps({"times": self.times, "finished": self.finished}))
+        record.write_text(json.dumps(
+            {"times": self.times, "finished": self.finished, "images": self.images}))
 
     def _undisturbed(self):
         machine = self.machine("armed-making", "ready")

@@ -14,6 +14,21 @@ echo ---
 list -type f | xargs -0 sha256sum
 """
 
+# Two images of the same files are never the same to the byte: they hold the time of their making.
+_IMAGES = """\
+set -e -o pipefail
+for image in {boot}/initramfs-*; do
+    place=$(mktemp -d /tmp/initramfs.XXXXXX)
+    cd "$place"
+    {{ zcat "$image" 2> /dev/null || zstdcat "$image"; }} | cpio -idm --quiet
+    held=$({{ find . -print0 | sort -z | xargs -0 stat -c '%A %N'
+             find . -type f -print0 | sort -z | xargs -0 sha256sum; }} | sha256sum)
+    cd /
+    rm -rf "$place"
+    echo "$image ${{held%% *}}"
+done
+"""
+
 
 def record(machine):
     """path -> what it is, as one comparable text."""
@@ -31,6 +46,14 @@ def record(machine):
         digest, path = line.split("  ", 1)
         tree[path] = f"{tree.get(path, '')} {digest[:16]}"
     return tree
+
+
+def images(machine, boot="/boot"):
+    """The path of each initramfs -> a digest of the files it holds."""
+    result = machine.run(_IMAGES.format(boot=boot), 300)
+    if result.code != 0:
+        raise RuntimeError(f"cannot look into an initramfs: {result.err.strip()[:300]}")
+    return dict(line.split(" ") for line in result.out.splitlines())
 
 
 def differences(before, after, left_out=()):
