@@ -76,15 +76,8 @@ fn main() -> ExitCode {
             error.exit_code()
         }
     };
-    host.log.event(serde_json::json!({"type": "exit", "exit_code": code, "peak_memory_kib": peak_memory_kib()}));
+    host.log.exit(code);
     ExitCode::from(code)
-}
-
-/// The most memory this process has held at once.
-fn peak_memory_kib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
-    line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
 fn dispatch(cli: &Cli, host: &Host, report: &Report) -> Result<u8> {

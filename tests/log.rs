@@ -15,6 +15,7 @@ const FIELDS: &[&str] = &[
     "address",
     "cause",
     "command",
+    "cpu_ms",
     "detached",
     "exit",
     "exit_code",
@@ -80,6 +81,7 @@ fn every_command_is_in_it() {
     let told = of("command").iter().filter(|c| c["command"].as_str().is_some_and(|c| c.starts_with("apk "))).count();
     assert_eq!(run, told, "each one");
     assert_eq!(of("exit").len(), 2);
+    assert!(of("exit").iter().all(|e| e["cpu_ms"].is_u64() && e["peak_memory_kib"].as_u64() > Some(0)));
     for event in &events {
         let keys: Vec<&String> = event.as_object().expect("an object").keys().collect();
         assert!(keys.iter().all(|k| FIELDS.contains(&k.as_str())), "{keys:?}");

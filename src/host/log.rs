@@ -7,6 +7,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
 
 use crate::redact::Redactor;
@@ -19,6 +21,7 @@ const FIELDS: &[&str] = &[
     "address",
     "cause",
     "command",
+    "cpu_ms",
     "detached",
     "exit",
     "exit_code",
@@ -97,6 +100,26 @@ impl Log {
         // One write call, so that lines of two processes do not mix.
         let _ = file.write_all(format!("{event}\n").as_bytes());
     }
+
+    /// The last line of a run: how it has ended, and what this process has used for it.
+    pub fn exit(&self, code: u8) {
+        self.event(json!({
+            "type": "exit", "exit_code": code, "cpu_ms": cpu_ms(), "peak_memory_kib": peak_memory_kib()
+        }));
+    }
+}
+
+/// Processor time of this process in milliseconds: of all its threads, not of the programs that it has started.
+fn cpu_ms() -> Option<u64> {
+    let used = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    u64::try_from((used.user_time() + used.system_time()).num_milliseconds()).ok()
+}
+
+/// The most memory this process has held at once.
+fn peak_memory_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    line.trim().trim_end_matches("kB").trim().parse().ok()
 }
 
 /// RFC 3339 in UTC, whole seconds.
