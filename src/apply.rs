@@ -144,6 +144,7 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
     let (host, facts) = (run.host, run.facts);
     let sh = host.shell();
     let crashing = |error| container::given_up(host, run.config, error);
+    let before = || receipt.installed_before(&step.id()).filter(|_| again);
     match step {
         Step::Write { file, path } => write(run, plan, receipt, (*file, path), started),
         Step::KeepEdited { path } => keep_edited(host, path, receipt),
@@ -154,10 +155,10 @@ fn act(run: &Run, plan: &Plan, receipt: &mut Receipt, step: &Step, started: bool
             host.install_self(SELF)
         }
         Step::Repository { url } => add_repository(host, url),
-        Step::Packages { add, .. } => kernel::add_packages(host, add, again),
+        Step::Packages { add, .. } => kernel::add_packages(host, add, before()),
         Step::Kernel { release, flavour, add, files } => {
             let add = kernel::Add { packages: add, files };
-            kernel::install(host, release, flavour, &add, again)
+            kernel::install(host, release, flavour, &add, before())
         }
         Step::Hold { constraint } => kernel::hold(host, constraint),
         Step::Module { release, sha256 } => {

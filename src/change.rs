@@ -62,6 +62,7 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
             if !host.exists("/opt/containerd") {
                 changes.push(Change::Leftover { path: "/opt/containerd".into() });
             }
+            changes.push(Change::Installed { packages: apk::installed(host) });
             changes.extend(world(host, add));
         }
         Step::Kernel { release, flavour, add, .. } => {
@@ -76,6 +77,7 @@ fn before(host: &Host, step: &Step, directory: &str, receipt: &Receipt) -> Resul
             for path in bootloader::settings(host).iter().chain(&[bootable::CONF]) {
                 file(&mut changes, path)?;
             }
+            changes.push(Change::Installed { packages: apk::installed(host) });
             changes.extend(world(host, add));
         }
         Step::Hold { constraint } => changes.extend(world(host, std::slice::from_ref(constraint))),
@@ -161,6 +163,7 @@ pub fn undo(host: &Host, change: &Change, purge_data: bool) -> Result<()> {
             host.remove_empty_dir(path);
             Ok(())
         }
+        Change::Installed { .. } => Ok(()),
         Change::World { package, was } => undo_world(host, package, was.as_deref()),
         Change::Runlevel { service, runlevel } if runlevel.ends_with(".target") => {
             host.ask(cmd!(sh, "systemctl disable {service}"), Limits::seconds(60));

@@ -3,7 +3,7 @@
 use xshell::cmd;
 
 use crate::error::{Error, Result};
-use crate::facts::apk::{WORLD, instead, package_name};
+use crate::facts::apk::{WORLD, installed, instead, package_name};
 use crate::facts::kernel::{EXTRA, installed_module};
 use crate::facts::{Facts, PackageFile};
 use crate::host::{Host, Limits, files::sha256};
@@ -22,15 +22,21 @@ pub struct Add<'a> {
     pub files: &'a [PackageFile],
 }
 
-/// `apk add`, waiting for another apk to end. After an attempt that was cut off (`again`), everything is
-/// unpacked once more: apk's database may know files that have lost their content with the power.
-pub fn add_packages(host: &Host, add: &[String], again: bool) -> Result<()> {
+/// `apk add`, waiting for another apk to end. After an attempt that was cut off, everything that came since `before`
+/// is unpacked once more: apk's database may know files that have lost their content with the power. Nothing else
+/// is: a package that is unpacked runs its triggers, and mkinitfs would make the initramfs of every kernel anew,
+/// in place, that of the way back as well.
+pub fn add_packages(host: &Host, add: &[String], before: Option<&[String]>) -> Result<()> {
     let sh = host.shell();
     let from = &instead(host);
     let mut out = host.ask(cmd!(sh, "apk --wait 300 {from...} add {add...}"), Limits::seconds(APK));
-    if out.ok() && again {
-        let names: Vec<&str> = add.iter().map(|a| package_name(a)).collect();
-        out = host.ask(cmd!(sh, "apk --wait 300 {from...} fix --reinstall --depends {names...}"), Limits::seconds(APK));
+    if let Some(before) = before.filter(|_| out.ok()) {
+        let installed = installed(host);
+        let since = installed.iter().filter(|package| !before.contains(package)).map(|package| package_name(package));
+        let since: Vec<&str> = since.collect();
+        if !since.is_empty() {
+            out = host.ask(cmd!(sh, "apk --wait 300 {from...} fix --reinstall {since...}"), Limits::seconds(APK));
+        }
     }
     if out.ok() {
         return Ok(());
@@ -41,7 +47,8 @@ pub fn add_packages(host: &Host, add: &[String], again: bool) -> Result<()> {
 }
 
 /// Adds the kernel and verifies its files, for apk exits 0 when a trigger has failed.
-pub fn install(host: &Host, release: &str, flavour: &str, add: &Add, again: bool) -> Result<()> {
+/// `before`: what was installed before an attempt that was cut off.
+pub fn install(host: &Host, release: &str, flavour: &str, add: &Add, before: Option<&[String]>) -> Result<()> {
     // The package's trigger generates the loader's configuration: nothing untried may become the default.
     bootloader::hold_default(host, flavour)?;
     if !add.files.is_empty() {
@@ -49,16 +56,16 @@ pub fn install(host: &Host, release: &str, flavour: &str, add: &Add, again: bool
         // them, which the pin that follows replaces.
         let mut files = packages::fetch(host, add.files)?;
         files.extend(add.packages.iter().filter(|p| !p.contains('=')).cloned());
-        add_packages(host, &files, false)?;
+        add_packages(host, &files, None)?;
     }
-    add_packages(host, add.packages, again)?;
+    add_packages(host, add.packages, before)?;
     verify(host, release, flavour)
 }
 
 /// Has apk keep a package as it is (`name=version`), or lets it go on (`name`). Nothing is installed by it:
 /// a version that is installed is preferred.
 pub fn hold(host: &Host, constraint: &str) -> Result<()> {
-    add_packages(host, &[constraint.to_string()], false)?;
+    add_packages(host, &[constraint.to_string()], None)?;
     let world = host.read_text(WORLD).unwrap_or_default();
     if world.split_whitespace().any(|w| w == constraint) {
         return Ok(());
@@ -177,7 +184,7 @@ pub fn install_module(host: &Host, release: &str, bytes: Option<&[u8]>, arch: &s
     // BusyBox's depmod writes only text indexes, which modinfo inside the container does not read.
     let version = host.ask(cmd!(sh, "depmod --version"), Limits::seconds(20));
     if !version.stdout.contains("kmod") {
-        add_packages(host, &["kmod".to_string()], false)?;
+        add_packages(host, &["kmod".to_string()], None)?;
     }
     host.run(cmd!(sh, "depmod {release}"), Limits::seconds(120), "indexing the modules")?;
     match installed_module(host, release) {

@@ -3,13 +3,16 @@
 //! A small record with a schema of its own, not the program's objects: a later release must be able to
 //! read it and to undo what it says.
 
+mod prior;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::facts::engine::STORES;
-use crate::host::{Host, files::Owner};
+use crate::host::Host;
+pub use prior::{Change, Was, copies};
 
 pub const STATE_DIR: &str = "/var/lib/awg-install";
 pub const PATH: &str = "/var/lib/awg-install/receipt.json";
@@ -161,78 +164,6 @@ pub enum State {
     Undone,
 }
 
-/// A primitive change, with what is needed to take it back. Each undo is idempotent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "change", rename_all = "kebab-case")]
-pub enum Change {
-    File {
-        path: String,
-        was: Was,
-    },
-    Directory {
-        path: String,
-    },
-    /// Packages asked of apk: what world said of each (absent: nothing).
-    World {
-        package: String,
-        was: Option<String>,
-    },
-    Runlevel {
-        service: String,
-        runlevel: String,
-    },
-    Started {
-        service: String,
-    },
-    Loaded {
-        module: String,
-    },
-    Sysctl {
-        name: String,
-        was: String,
-    },
-    Image {
-        reference: String,
-    },
-    /// Rules of ours in the host's packet filter, which this script takes away again.
-    Rules {
-        script: String,
-    },
-    /// The container and its network, made from the compose file in this directory.
-    Project {
-        directory: String,
-    },
-    /// The index of this release has to be made again.
-    Depmod {
-        release: String,
-    },
-    /// The loader's configuration has to be generated again.
-    Loader,
-    /// The loader was told to start something once.
-    Armed,
-    /// A tree that a package or service of ours filled; removed only when data is purged.
-    Data {
-        path: String,
-    },
-    /// A file or tree that was not there and that a package's scripts or a generator leave behind.
-    Leftover {
-        path: String,
-    },
-}
-
-/// What a file was before.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub enum Was {
-    Absent,
-    /// Already as wanted: nothing of it is ours.
-    Same,
-    Different {
-        copy: String,
-        owner: Owner,
-    },
-}
-
 impl Receipt {
     pub fn new(host: &Host) -> Receipt {
         let now = timestamp();
@@ -272,6 +203,10 @@ impl Receipt {
         let at = timestamp();
         match self.steps.iter_mut().find(|e| e.id == id && e.state != State::Undone) {
             Some(entry) => {
+                if entry.state == State::Done {
+                    // That attempt came to its end: what is there now is what this one begins with.
+                    entry.prior.retain(|c| !matches!(c, Change::Installed { .. }));
+                }
                 for change in prior {
                     if !entry.prior.iter().any(|c| c.same_target(&change)) {
                         entry.prior.push(change);
@@ -309,6 +244,12 @@ impl Receipt {
             .filter(|e| e.id == id && e.state != State::Undone)
             .flat_map(|e| &e.prior)
             .any(|c| matches!(c, Change::File { path: p, .. } if p == path))
+    }
+
+    /// What apk had installed before a step was begun, as `name=version`.
+    pub fn installed_before(&self, id: &str) -> Option<&[String]> {
+        let entry = self.steps.iter().find(|e| e.id == id && e.state != State::Undone)?;
+        entry.prior.iter().find_map(|c| if let Change::Installed { packages } = c { Some(&packages[..]) } else { None })
     }
 
     /// The database is one that this installation has made, and its server has not come to the end of its
@@ -383,22 +324,6 @@ impl Receipt {
     }
 }
 
-/// How many of these changes keep a copy of a file.
-pub fn copies<'a>(changes: impl Iterator<Item = &'a Change>) -> usize {
-    changes.filter(|c| matches!(c, Change::File { was: Was::Different { .. }, .. })).count()
-}
-
-impl Change {
-    fn same_target(&self, other: &Change) -> bool {
-        match (self, other) {
-            (Change::File { path: a, .. }, Change::File { path: b, .. }) => a == b,
-            (Change::World { package: a, .. }, Change::World { package: b, .. }) => a == b,
-            (Change::Sysctl { name: a, .. }, Change::Sysctl { name: b, .. }) => a == b,
-            _ => self == other,
-        }
-    }
-}
-
 pub fn timestamp() -> String {
     crate::host::log::timestamp(std::time::SystemTime::now())
 }
@@ -417,6 +342,19 @@ mod tests {
         assert_eq!(receipt.steps[0].prior, [absent]);
         receipt.finish("write:/etc/x");
         assert_eq!(receipt.steps[0].state, State::Done);
+    }
+
+    #[test]
+    fn what_was_installed_counts_from_the_attempt_that_was_cut_off() {
+        let installed = |name: &str| vec![Change::Installed { packages: vec![format!("{name}=1")] }];
+        let mut receipt = Receipt::default();
+        receipt.begin("kernel", installed("a"));
+        receipt.begin("kernel", installed("b"));
+        assert_eq!(receipt.installed_before("kernel"), Some(&["a=1".to_string()][..]));
+        receipt.finish("kernel");
+        receipt.begin("kernel", installed("c"));
+        assert_eq!(receipt.installed_before("kernel"), Some(&["c=1".to_string()][..]));
+        assert_eq!(receipt.installed_before("packages"), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::host::{Host, Limits};
 
 pub const REPOSITORIES: &str = "/etc/apk/repositories";
 pub const WORLD: &str = "/etc/apk/world";
+const INSTALLED: &str = "/lib/apk/db/installed";
 /// Packages whose versions decide anything here.
 pub const PACKAGES: &[&str] = &[
     "docker",
@@ -34,7 +35,7 @@ pub fn instead(host: &Host) -> Vec<String> {
 
 pub fn probe(host: &Host, os: &Os, reach: Reach) -> Apk {
     let repositories = parse_repositories(&host.read_text(REPOSITORIES).unwrap_or_default());
-    let installed = parse_installed(&host.read_text("/lib/apk/db/installed").unwrap_or_default());
+    let installed = parse_installed(&host.read_text(INSTALLED).unwrap_or_default());
     let instead = instead(host);
     let (offered, problem) = offered(host, os, &repositories, &instead, reach);
     Apk {
@@ -46,6 +47,12 @@ pub fn probe(host: &Host, os: &Os, reach: Reach) -> Apk {
         offered_problem: problem,
         bundled: !instead.is_empty(),
     }
+}
+
+/// Every package that is installed, as `name=version`.
+pub fn installed(host: &Host) -> Vec<String> {
+    let packages = parse_installed(&host.read_text(INSTALLED).unwrap_or_default());
+    packages.into_iter().map(|(name, version)| format!("{name}={version}")).collect()
 }
 
 /// The name of a package in `name`, `name=version`, `name~version`, `name><hash`, `!name`.

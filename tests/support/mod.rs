@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses its own part of this")]
 
+pub mod backups;
 pub mod engine;
 pub mod golden;
 pub mod module;
