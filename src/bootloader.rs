@@ -34,12 +34,50 @@ pub fn trial_files(host: &Host) -> &'static [&'static str] {
 }
 
 /// Generates the loader's configuration anew from its own settings.
+///
+/// A loader reads the disk without the file system's journal. What is not there yet while the generator replaces its
+/// files is put there first, so that little can come between the blocks of what it has replaced.
 pub fn regenerate(host: &Host) -> Result<()> {
-    match boot::loader(host) {
+    host.sync();
+    let generated = match boot::loader(host) {
         Some(Loader::Extlinux) => extlinux::regenerate(host),
         Some(Loader::Grub) => grub::regenerate(host),
         None => Ok(()),
+    };
+    host.sync();
+    generated
+}
+
+/// In the loader's settings, while a kernel is installed: its trigger (`disable_trigger`, in Alpine's syslinux and
+/// grub) leaves alone what boots now.
+const HELD: &str = "disable_trigger=1 # awg-install: until the new kernel is armed";
+
+/// Installs a kernel by `add` without having the loader's configuration generated: apk's trigger would, beside whatever
+/// else is written then, and a power cut half-way leaves a loader that finds nothing. `arm` does that later.
+pub fn without_trigger<T>(host: &Host, add: impl FnOnce() -> Result<T>) -> Result<T> {
+    let Some(path) = trigger_settings(host) else { return add() };
+    // One that a run which was cut off has left goes as well.
+    let text = without_held(&host.read_text(path).unwrap_or_default());
+    host.edit(path, &format!("{text}{HELD}\n"))?;
+    let added = add();
+    if text.is_empty() {
+        host.remove_file(path)?
+    } else {
+        host.edit(path, &text)?
     }
+    added
+}
+
+fn trigger_settings(host: &Host) -> Option<&'static str> {
+    Some(match boot::loader(host)? {
+        Loader::Extlinux => extlinux::TRIGGER_SETTINGS,
+        Loader::Grub => grub::TRIGGER_SETTINGS,
+    })
+}
+
+/// The settings without our line, and with an end to their last one.
+fn without_held(text: &str) -> String {
+    text.lines().filter(|line| *line != HELD).map(|line| format!("{line}\n")).collect()
 }
 
 /// The generated entry of a kernel flavour; generates the configuration when it lacks one.
@@ -159,6 +197,14 @@ fn set_shell_value(text: &str, name: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_our_own_line_goes() {
+        let text = "default=virt\ndisable_trigger=1\n";
+        assert_eq!(without_held(&format!("{text}{HELD}\n")), text);
+        assert_eq!(without_held("a=1"), "a=1\n");
+        assert_eq!(without_held(&format!("{HELD}\n")), "");
+    }
 
     #[test]
     fn one_assignment_changes() {

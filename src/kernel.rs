@@ -49,17 +49,35 @@ pub fn add_packages(host: &Host, add: &[String], before: Option<&[String]>) -> R
 /// Adds the kernel and verifies its files, for apk exits 0 when a trigger has failed.
 /// `before`: what was installed before an attempt that was cut off.
 pub fn install(host: &Host, release: &str, flavour: &str, add: &Add, before: Option<&[String]>) -> Result<()> {
-    // The package's trigger generates the loader's configuration: nothing untried may become the default.
+    // Nothing untried may become the default, whoever generates the loader's configuration next.
     bootloader::hold_default(host, flavour)?;
-    if !add.files.is_empty() {
-        // apk checks their signatures with the keys that are installed. It writes a constraint by hash for
-        // them, which the pin that follows replaces.
-        let mut files = packages::fetch(host, add.files)?;
-        files.extend(add.packages.iter().filter(|p| !p.contains('=')).cloned());
-        add_packages(host, &files, None)?;
+    bootloader::without_trigger(host, || {
+        if !add.files.is_empty() {
+            // apk checks their signatures with the keys that are installed. It writes a constraint by hash for
+            // them, which the pin that follows replaces.
+            let mut files = packages::fetch(host, add.files)?;
+            if before.is_some() {
+                remove_unstarted(host, flavour, add.packages)?;
+            }
+            files.extend(add.packages.iter().filter(|p| !p.contains('=')).cloned());
+            add_packages(host, &files, None)?;
+        }
+        add_packages(host, add.packages, before)
+    })?;
+    verify_files(host, release, flavour)
+}
+
+/// apk unpacks once more only what a repository has. A kernel from a file goes first, for its file to be unpacked
+/// anew; not one of the flavour that runs.
+fn remove_unstarted(host: &Host, flavour: &str, packages: &[String]) -> Result<()> {
+    let installed = installed(host);
+    let (sh, from) = (host.shell(), &instead(host));
+    let pins = packages.iter().filter(|p| p.contains('=') && installed.contains(p));
+    for package in pins.map(|pin| package_name(pin)).filter(|_| !host.release().ends_with(&format!("-{flavour}"))) {
+        let cmd = cmd!(sh, "apk --wait 300 {from...} del {package}");
+        host.run(cmd, Limits::seconds(600), "removing a kernel that was cut off")?;
     }
-    add_packages(host, add.packages, before)?;
-    verify(host, release, flavour)
+    Ok(())
 }
 
 /// Has apk keep a package as it is (`name=version`), or lets it go on (`name`). Nothing is installed by it:
@@ -102,8 +120,21 @@ pub fn room_to_go_on(host: &Host) -> Result<()> {
     }
 }
 
-/// Everything a boot of `release` needs is there.
+/// Everything a boot of `release` needs is there, and the loader has an entry for it.
 pub fn verify(host: &Host, release: &str, flavour: &str) -> Result<()> {
+    verify_files(host, release, flavour)?;
+    let entry = bootloader::entry(host, flavour)?;
+    if entry.initrd.is_none() {
+        bootloader::regenerate(host)?;
+        if bootloader::entry(host, flavour)?.initrd.is_none() {
+            return Err(Error::step(format!("the boot entry for {flavour} names no initramfs"))
+                .remedy("run update-extlinux and look at /boot/extlinux.conf"));
+        }
+    }
+    Ok(())
+}
+
+fn verify_files(host: &Host, release: &str, flavour: &str) -> Result<()> {
     let file = format!("/usr/share/kernel/{flavour}/kernel.release");
     let got = host.read_trimmed(&file).unwrap_or_default();
     if got != release {
@@ -122,15 +153,6 @@ pub fn verify(host: &Host, release: &str, flavour: &str) -> Result<()> {
     let found = bootable::check(host, release, flavour)?;
     if !found.is_complete() {
         bootable::repair(host, release, flavour, &found)?;
-        bootloader::regenerate(host)?;
-    }
-    let entry = bootloader::entry(host, flavour)?;
-    if entry.initrd.is_none() {
-        bootloader::regenerate(host)?;
-        if bootloader::entry(host, flavour)?.initrd.is_none() {
-            return Err(Error::step(format!("the boot entry for {flavour} names no initramfs"))
-                .remedy("run update-extlinux and look at /boot/extlinux.conf"));
-        }
     }
     Ok(())
 }

@@ -206,6 +206,26 @@ fn a_reboot_left_to_the_operator() {
     root.run(&["status", "--wait"]).expect(0);
 }
 
+/// apk's trigger would tell it while the image comes: a power cut in between leaves a loader that finds nothing.
+#[test]
+fn the_loader_hears_of_the_kernel_last() {
+    for (loader, options, settings) in [
+        ("update-extlinux", &[][..], "/etc/update-extlinux.conf"),
+        ("update-grub", &["--grub"][..], "/etc/update-grub.conf"),
+    ] {
+        let root = Root::prepared(options, CONFIG_TEXT);
+        let before = root.exists(settings).then(|| root.read(settings));
+        root.install().expect(0).says("scheduled");
+        let commands = root.commands();
+        let generated = commands.iter().position(|c| c == loader).expect("it is told");
+        let prepared = commands.iter().rposition(|c| c.starts_with("rc-update add")).unwrap();
+        assert!(generated > prepared, "{loader}: {commands:#?}");
+        let without_default = |text: &str| text.replace("default=virt", "default=lts");
+        let after = root.exists(settings).then(|| root.read(settings));
+        assert_eq!(after.as_deref().map(without_default), before.as_deref().map(without_default), "{settings}");
+    }
+}
+
 #[test]
 fn waiting_ends_with_the_installation() {
     let root = Root::fresh();

@@ -13,8 +13,9 @@ use crate::step::TRIAL;
 
 pub const SETTINGS: &[&str] = &[UPDATE_EXTLINUX_CONF];
 pub const TRIAL_FILES: &[&str] = &[TRIAL_ENTRY];
+pub const TRIGGER_SETTINGS: &str = UPDATE_EXTLINUX_CONF;
 
-pub fn regenerate(host: &Host) -> Result<()> {
+pub(super) fn regenerate(host: &Host) -> Result<()> {
     let sh = host.shell();
     if host.which("update-extlinux").is_none() {
         return Ok(());
@@ -44,14 +45,13 @@ pub fn arm(host: &Host, flavour: &str, old: &str) -> Result<()> {
         host.make_dirs(dir, 0o755)?;
     }
     host.write(TRIAL_ENTRY, text.as_bytes(), 0o644)?;
-    regenerate(host)?;
+    super::regenerate(host)?;
     let conf = configured(host);
     let written = conf.entries.iter().find(|e| e.label == TRIAL);
     if !written.is_some_and(|e| e.linux == like.linux && e.initrd == like.initrd) || conf.default != old {
         return Err(Error::step(format!("{EXTLINUX_CONF} does not hold the trial entry as written"))
             .remedy(format!("check overwrite=1 in {UPDATE_EXTLINUX_CONF}")));
     }
-    host.sync();
     host.run(cmd!(sh, "extlinux --once {TRIAL} /boot"), Limits::seconds(60), "arming the new kernel for one boot")?;
     host.sync();
     Ok(())
@@ -68,8 +68,7 @@ pub fn disarm(host: &Host) -> Result<()> {
 pub fn make_default(host: &Host, flavour: &str) -> Result<()> {
     write_default(host, flavour)?;
     host.remove_file(TRIAL_ENTRY)?;
-    regenerate(host)?;
-    host.sync();
+    super::regenerate(host)?;
     let conf = configured(host);
     if conf.default != flavour || conf.entries.iter().any(|e| e.label == TRIAL) {
         return Err(Error::step(format!("{EXTLINUX_CONF} still starts {:?} by default", conf.default))

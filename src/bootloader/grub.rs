@@ -13,7 +13,9 @@ use crate::host::{Host, Limits};
 use crate::owned::grub_trial;
 use crate::step::TRIAL;
 
-pub const SETTINGS: &[&str] = &[DEFAULT_GRUB];
+pub const SETTINGS: &[&str] = &[DEFAULT_GRUB, TRIGGER_SETTINGS];
+/// Of the package's trigger alone; often not there.
+pub const TRIGGER_SETTINGS: &str = "/etc/update-grub.conf";
 pub const TRIAL_FILES: &[&str] = &[CUSTOM_CFG, SUMS];
 /// SHA-256 of what the trial entry loads; GRUB checks it before it loads anything.
 const SUMS: &str = "/boot/grub/awg-trial.sha256";
@@ -21,7 +23,7 @@ const SUMS: &str = "/boot/grub/awg-trial.sha256";
 const BEGIN: &str = "# >>> awg-install";
 const END: &str = "# <<< awg-install";
 
-pub fn regenerate(host: &Host) -> Result<()> {
+pub(super) fn regenerate(host: &Host) -> Result<()> {
     let sh = host.shell();
     if host.which("update-grub").is_none() {
         return Ok(());
@@ -82,7 +84,7 @@ pub fn disarm(host: &Host) -> Result<()> {
 
 pub fn make_default(host: &Host, flavour: &str) -> Result<()> {
     name_default(host, flavour)?;
-    regenerate(host)?;
+    super::regenerate(host)?;
     drop_trial(host)?;
     host.sync();
     let boots = default(host);
