@@ -70,10 +70,13 @@ pub fn install(host: &Host, release: &str, flavour: &str, add: &Add, before: Opt
 /// apk unpacks once more only what a repository has. A kernel from a file goes first, for its file to be unpacked
 /// anew; not one of the flavour that runs.
 fn remove_unstarted(host: &Host, flavour: &str, packages: &[String]) -> Result<()> {
+    if host.release().ends_with(&format!("-{flavour}")) {
+        return Ok(());
+    }
     let installed = installed(host);
     let (sh, from) = (host.shell(), &instead(host));
-    let pins = packages.iter().filter(|p| p.contains('=') && installed.contains(p));
-    for package in pins.map(|pin| package_name(pin)).filter(|_| !host.release().ends_with(&format!("-{flavour}"))) {
+    for pin in packages.iter().filter(|p| p.contains('=') && installed.contains(p)) {
+        let package = package_name(pin);
         let cmd = cmd!(sh, "apk --wait 300 {from...} del {package}");
         host.run(cmd, Limits::seconds(600), "removing a kernel that was cut off")?;
     }

@@ -1,4 +1,7 @@
-"""Start, processor time, memory and size of the program. The peer is ansible-core, the lab's: what a host needs for the same job."""
+"""Start, processor time, memory and size of the program.
+
+The peer is ansible-core, the lab's: what a host needs for the same job.
+"""
 
 from pathlib import Path
 

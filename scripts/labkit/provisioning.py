@@ -86,7 +86,8 @@ def _play(bench, binary, top, place, who, over_link, processors):
             return seconds, _parts(machine)
         events = _log(machine)
         used = sum(event["cpu_ms"] for event in events if event.get("type") == "exit")
-        return seconds, [*_longest(events), (f"of all, processor time of the program itself: {used / seconds / 10:.1f} %", used)]
+        own = f"of all, processor time of the program itself: {used / seconds / 10:.1f} %"
+        return seconds, [*_longest(events), (own, used)]
     finally:
         machine.cut_power()
         machine.server.stop()
